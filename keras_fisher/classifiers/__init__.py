@@ -1,0 +1,7 @@
+"""Keras models seen as functions from images to a distribution, with every check that this needs."""
+
+from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
+from keras_fisher.classifiers.classifier import Classifier, as_classifier
+from keras_fisher.classifiers.network import Network
+
+__all__ = ["ClassOdds", "Classifier", "Network", "as_classifier", "class_odds"]

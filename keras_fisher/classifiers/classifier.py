@@ -1,0 +1,82 @@
+"""A Keras image classifier with its logits laid open."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_fisher.checks import check_option
+from keras_fisher.classifiers.network import Network
+from keras_fisher.typing import Array, Images
+
+
+class Classifier(Network):
+    """A Keras model as a classifier: logits, log-probabilities, bounds; inference mode always.
+
+    Args:
+        model: a keras.Model, images (n, h, w, c) → (n, classes), logits or softmax probabilities.
+        from_logits: "auto" finds a final softmax (`activation="softmax"` or a Softmax layer) and reads
+            the logits under it, because log(softmax) is −inf where float32 saturates. True: the outputs are
+            logits. False: they are probabilities.
+        bounds: (lowest, highest) pixel; images outside are refused. None lifts that.
+
+    Raises:
+        TypeError: `model` is no keras.Model.
+        ValueError: an output that is neither logits nor probabilities, a model that couples the images of a
+            batch, is random in inference, or returns NaN.
+
+    Example:
+        >>> import keras, numpy as np, keras_fisher as kf
+        >>> layers = [
+        ...     keras.Input((8, 8, 1)),
+        ...     keras.layers.Flatten(),
+        ...     keras.layers.Dense(3, activation="softmax"),
+        ... ]
+        >>> classifier = kf.Classifier(keras.Sequential(layers))
+        >>> classifier.num_classes, classifier.logits(np.zeros((2, 8, 8, 1))).shape
+        (3, (2, 3))
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        from_logits: bool | str = "auto",
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+    ) -> None:
+        check_option("from_logits", from_logits, ("auto", True, False))
+        super().__init__(model, "softmax", from_logits, bounds)
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes C."""
+        return self.num_outputs
+
+    def logits(self, images: Images, batch_size: int | None = None) -> Array:
+        """Returns (n, classes) logits, in the dtype of the model.
+
+        Args:
+            images: (n, h, w, c) within bounds, or a Dataset of batches of them.
+            batch_size: images at once; None chooses by their size.
+
+        Raises:
+            TypeError, ValueError: not images of the classifier's shape and bounds, NaN or infinity.
+        """
+        chunks = [self._predict(chunk) for chunk in self.batches(images, batch_size)]
+        return np.concatenate(chunks) if chunks else np.zeros((0, self.num_classes), np.float32)
+
+    def log_probabilities(self, images: Images, batch_size: int | None = None) -> Array:
+        """Returns (n, classes) float64 log p, by log-softmax of the logits; raises as `logits` does."""
+        logits = self.logits(images, batch_size).astype(np.float64)
+        shifted = logits - logits.max(axis=-1, keepdims=True)
+        return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+    def predict(self, images: Images, batch_size: int | None = None) -> Array:
+        """Returns (n,) int64, the most probable class of each image; raises as `logits` does."""
+        return self.logits(images, batch_size).argmax(axis=-1)
+
+
+def as_classifier(model: Any) -> Classifier:
+    """Returns `model` as a Classifier, if it is not one: everything that takes the one takes the other."""
+    return model if isinstance(model, Classifier) else Classifier(model)

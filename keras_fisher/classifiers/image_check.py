@@ -1,0 +1,156 @@
+"""The check of images at the public boundary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher.checks import check_integer, message
+from keras_fisher.typing import Array, Images
+
+Bounds = tuple[float, float]
+
+
+def check_bounds(bounds: Any) -> Bounds | None:
+    """Returns the bounds as a pair of floats, lower below upper, or None.
+
+    Raises:
+        ValueError: not a pair of finite numbers in ascending order.
+    """
+    if bounds is None:
+        return None
+    try:
+        lower, upper = (float(value) for value in bounds)
+    except (TypeError, ValueError):
+        lower = upper = float("nan")
+    if not (np.isfinite(lower) and np.isfinite(upper) and lower < upper):
+        raise ValueError(
+            message(
+                "bounds",
+                "be a pair (lower, upper) or None",
+                repr(bounds),
+                "Pixels in [0, 1]: bounds=(0.0, 1.0).",
+            )
+        )
+    return lower, upper
+
+
+def check_images(
+    images: Any,
+    image_shape: tuple[int | None, ...],
+    bounds: Bounds | None,
+    argument: str = "images",
+    dtype: Any = np.float32,
+) -> Array:
+    """Returns the images as a float array.
+
+    Args:
+        images: (batch, *image_shape), within bounds.
+        image_shape: what the model takes; None where any size will do.
+        bounds: lowest and highest pixel, or None to take any finite pixel.
+        argument: the name that an error gives.
+        dtype: of the result.
+
+    Raises:
+        TypeError: not numeric.
+        ValueError: another shape, NaN or infinity, or a pixel out of bounds.
+    """
+    try:
+        array = np.asarray(images)
+    except (TypeError, ValueError) as error:
+        raise TypeError(message(argument, "be an array of numbers", type(images).__name__)) from error
+    if array.dtype.kind not in "fiub":
+        raise TypeError(message(argument, "be an array of numbers", f"dtype {array.dtype}"))
+    matches = array.ndim == len(image_shape) + 1 and all(
+        wanted is None or wanted == given for wanted, given in zip(image_shape, array.shape[1:], strict=True)
+    )
+    if not matches:
+        wanted_shape = ", ".join("any" if side is None else str(side) for side in image_shape)
+        remedy = "A single image needs a batch axis: images[None]." if array.ndim == len(image_shape) else ""
+        raise ValueError(message(argument, f"have the shape (batch, {wanted_shape})", array.shape, remedy))
+    array = array.astype(dtype, copy=False)
+    if not np.isfinite(array).all():
+        bad = np.flatnonzero(~np.isfinite(array).reshape(len(array), -1).all(axis=1))
+        raise ValueError(
+            message(
+                argument,
+                "be finite",
+                f"NaN or infinity in {len(bad)} of {len(array)} images, first at index {bad[0]}",
+            )
+        )
+    if bounds is not None and array.size:
+        lowest, highest = float(array.min()), float(array.max())
+        if lowest < bounds[0] or highest > bounds[1]:
+            remedy = "Pass Classifier(..., bounds=None) to lift the check."
+            if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
+                remedy = "Divide 8-bit pixels by 255. " + remedy
+            raise ValueError(
+                message(
+                    argument,
+                    f"be within the bounds [{bounds[0]:g}, {bounds[1]:g}]",
+                    f"[{lowest:g}, {highest:g}]",
+                    remedy,
+                )
+            )
+    return array
+
+
+def check_labels(labels: Any, num_images: int, num_classes: int, argument: str = "labels") -> Array:
+    """Returns (n,) int64 class indices.
+
+    Raises:
+        TypeError: not integers.
+        ValueError: another length, or an index that is no class.
+    """
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iu":
+        remedy = "Class indices, not one-hot rows: labels.argmax(axis=-1)." if array.ndim == 2 else ""
+        raise TypeError(message(argument, "be integers", f"dtype {array.dtype}", remedy))
+    if array.shape != (num_images,):
+        remedy = "Class indices, not one-hot rows: labels.argmax(axis=-1)." if array.ndim == 2 else ""
+        raise ValueError(message(argument, f"have the shape ({num_images},)", array.shape, remedy))
+    if array.size and (array.min() < 0 or array.max() >= num_classes):
+        raise ValueError(
+            message(argument, f"be in [0, {num_classes - 1}]", f"values in [{array.min()}, {array.max()}]")
+        )
+    return array.astype(np.int64)
+
+
+def default_batch_size(image_shape: tuple[int | None, ...]) -> int:
+    """Returns how many images go through a model at once: 256 of MNIST's size, one of ImageNet's.
+
+    The passes hold all activations, which grow with the pixels; a larger batch gains nothing on a CPU.
+    """
+    pixels = int(np.prod([side or 224 for side in image_shape]))
+    return max(1, min(256, 256 * 784 // pixels))
+
+
+def iterate_batches(
+    images: Images, batch_size: int | None, image_shape: tuple[int | None, ...]
+) -> Iterator[Any]:
+    """Yields the images in chunks of `batch_size`; a Dataset's batches are cut to it.
+
+    A Dataset of (images, labels) gives its images.
+    """
+    size = (
+        default_batch_size(image_shape) if batch_size is None else check_integer("batch_size", batch_size, 1)
+    )
+    chunks = images if isinstance(images, tf.data.Dataset) else [images]
+    for chunk in chunks:
+        if isinstance(chunk, tuple):
+            chunk = chunk[0]
+        array = np.asarray(chunk)
+        if array.ndim == len(image_shape):
+            raise ValueError(
+                message(
+                    "images",
+                    "come in batches",
+                    f"elements of shape {array.shape}",
+                    "Call dataset.batch(256), or images[None].",
+                )
+            )
+        for start in range(0, len(array), size):
+            yield array[start : start + size]

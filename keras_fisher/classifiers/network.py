@@ -1,0 +1,222 @@
+"""A Keras model as a function from images to the parameters of a distribution."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher.checks import message
+from keras_fisher.classifiers.final_activation import final_activation, without_final_activation
+from keras_fisher.classifiers.image_check import (
+    check_bounds,
+    check_images,
+    iterate_batches,
+)
+from keras_fisher.typing import Array, Images, Tensor
+
+
+class Network:
+    """A Keras model, images → parameters z (batch, outputs), in inference mode and without its final link.
+
+    The distribution of the label is that of softmax(z), sigmoid(z) or N(z, σ²), as `link` says. A model that
+    ends in its link is read under it, since the link saturates in float32 where z does not.
+
+    Args:
+        model: images (batch, *image_shape) → (batch, outputs).
+        link: "softmax", "sigmoid" or "linear".
+        from_parameters: whether the model puts out z itself (True), the link of it (False), or "auto": found
+            from its last layer and a trial.
+        bounds: lowest and highest pixel; None takes any.
+
+    Raises:
+        TypeError: `model` is no keras.Model.
+        ValueError: an output that is neither z nor its link, of another shape, that is not finite, not
+            deterministic, or that depends on the other images of its batch.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        link: str,
+        from_parameters: bool | str = "auto",
+        bounds: tuple[float, float] | None = (0.0, 1.0),
+    ) -> None:
+        if not isinstance(model, keras.Model):
+            raise TypeError(message("model", "be a keras.Model", type(model).__name__))
+        self.model = model
+        self.link = link
+        self.bounds = check_bounds(bounds)
+        self.image_shape = _image_shape(model)
+        self._programs: dict[Hashable, Callable[..., Any]] = {}
+        activation = final_activation(model)
+        self._takes_log = False
+        if from_parameters is True:
+            self._parameters_model = model
+        elif activation == link and link != "linear":
+            self._parameters_model = without_final_activation(model)
+        elif activation in (None, "linear") or (activation == "log_softmax" and link == "softmax"):
+            self._parameters_model = model
+            self._takes_log = from_parameters is False and link == "softmax"
+        else:
+            raise ValueError(self._refusal(f"a model that ends in {activation!r}"))
+        if from_parameters is False and activation != link and link == "sigmoid":
+            raise ValueError(self._refusal("a sigmoid that is not the last layer"))
+        self.num_outputs = self._try_out(from_parameters, activation)
+
+    @property
+    def image_dtype(self) -> tf.DType:
+        """float32, or float64 for a model that computes in it."""
+        inputs = self.model.inputs or []
+        is_double = any(keras.backend.standardize_dtype(tensor.dtype) == "float64" for tensor in inputs)
+        return tf.float64 if is_double else tf.float32
+
+    def parameters(self, images: Tensor) -> Tensor:
+        """Returns z (batch, outputs) of a tensor of images, unchecked: what is differentiated."""
+        outputs = tf.convert_to_tensor(self._parameters_model(images, training=False))
+        if outputs.dtype in (tf.float16, tf.bfloat16):
+            outputs = tf.cast(outputs, tf.float32)
+        if self._takes_log:
+            outputs = tf.math.log(tf.maximum(outputs, np.finfo(outputs.dtype.as_numpy_dtype).tiny))
+        return outputs
+
+    def check(self, images: Any, argument: str = "images") -> Array:
+        """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
+
+        Raises:
+            TypeError, ValueError: they are not.
+        """
+        return check_images(images, self.image_shape, self.bounds, argument, self.image_dtype.as_numpy_dtype)
+
+    def batches(self, images: Images, batch_size: int | None = None) -> Iterator[Array]:
+        """Yields the images in checked chunks; raises as `check` does."""
+        for chunk in iterate_batches(images, batch_size, self.image_shape):
+            yield self.check(chunk)
+
+    def program(
+        self, key: Hashable, function: Callable[..., Any], image_shape: tuple[int, ...], *more: tf.TensorSpec
+    ) -> Callable[..., Any]:
+        """Returns `function(images, *more)` as a `tf.function` that is traced once, whatever the batch size.
+
+        Args:
+            key: names the function and all of its settings.
+            function: (batch, *image_shape) images, and tensors like `more`.
+            image_shape: of one image, without unknown sides.
+            more: the specifications of further tensors.
+        """
+        key = (key, image_shape)
+        if key not in self._programs:
+            signature = [tf.TensorSpec([None, *image_shape], self.image_dtype), *more]
+            self._programs[key] = tf.function(function, input_signature=signature)
+        return self._programs[key]
+
+    def _predict(self, images: Array) -> Array:
+        program = self.program("parameters", self.parameters, images.shape[1:])
+        return program(tf.convert_to_tensor(images)).numpy()
+
+    def _try_out(self, from_parameters: bool | str, activation: str | None) -> int:
+        """Runs two small batches that share their first image, and returns the number of outputs."""
+        lower, upper = self.bounds or (0.0, 1.0)
+        sides = [side or 64 for side in self.image_shape]
+        trial = (
+            np.random.default_rng(0)
+            .uniform(lower, upper, (3, *sides))
+            .astype(self.image_dtype.as_numpy_dtype)
+        )
+        first, again, other = (self._predict(trial[pair]) for pair in ([0, 1], [0, 1], [0, 2]))
+        if first.ndim != 2 or first.shape[0] != 2 or first.shape[1] < (2 if self.link == "softmax" else 1):
+            rule = "return one row of at least two class scores for each image"
+            if self.link != "softmax":
+                rule = "return one row for each image"
+            raise ValueError(message("model", rule, f"outputs of shape {first.shape} for two images"))
+        if not all(np.isfinite(part).all() for part in (first, other)):
+            raise ValueError(message("model", "return finite numbers", "NaN or infinity for random images"))
+        scale = np.abs(first).max() + 1e-30
+        if np.abs(first - again).max() > 1e-5 * scale:
+            raise ValueError(
+                message(
+                    "model",
+                    "be deterministic in inference",
+                    "two answers to one image",
+                    "Remove layers called with training=True.",
+                )
+            )
+        if np.abs(first[0] - other[0]).max() > 1e-5 * scale:
+            raise ValueError(
+                message(
+                    "model",
+                    "treat each image by itself",
+                    "an answer that changes with the other images of its batch",
+                    "The Fisher information of one image is then not defined. "
+                    "Run batch normalisation on its moving statistics (training=False).",
+                )
+            )
+        if self.link == "softmax" and not self._takes_log:
+            self._check_logits(np.concatenate([first, other]), from_parameters, activation)
+        return first.shape[1]
+
+    def _check_logits(self, outputs: Array, from_parameters: bool | str, activation: str | None) -> None:
+        """Finds probabilities that pass for logits: a softmax where the last layer does not show it."""
+        in_unit_interval = bool((outputs >= 0).all() and (outputs <= 1).all())
+        sums_to_one = bool(np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-3))
+        if in_unit_interval and sums_to_one:
+            if from_parameters is True:
+                raise ValueError(
+                    message("from_logits", 'be False or "auto" for a model that returns probabilities', True)
+                )
+            warnings.warn(
+                "The model returns probabilities from a softmax that is not its last layer. Their log is "
+                "used, which is wrong where float32 rounds one to 0 or 1. Pass a model that returns logits, or "
+                "one whose last layer is the softmax.",
+                stacklevel=4,
+            )
+            self._takes_log = True
+            self._programs.clear()
+        elif in_unit_interval and from_parameters == "auto" and activation is None:
+            raise ValueError(self._refusal("outputs in [0, 1] that do not sum to one"))
+
+    def _refusal(self, found: str) -> str:
+        if self.link == "softmax":
+            return message(
+                "model",
+                "return logits or softmax probabilities",
+                found,
+                "Pass from_logits=True if these are logits all the same. For labels that do not exclude "
+                "each other use fisher_spectrum(model, ..., likelihood=kf.likelihoods.Bernoulli()), for "
+                "regression kf.likelihoods.Gaussian().",
+            )
+        return message(
+            "model",
+            f"end in {self.link!r} or in a linear layer for this likelihood",
+            found,
+            "Rebuild it without the activation of its last layer.",
+        )
+
+
+def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
+    """Returns the shape of one input image.
+
+    Raises:
+        ValueError: several inputs, or a model that is not built.
+    """
+    shape = getattr(model, "input_shape", None) if model.built else None
+    if isinstance(shape, (list, dict)) and len(shape) != 1:
+        raise ValueError(message("model", "take one tensor of images", f"{len(shape)} inputs"))
+    if isinstance(shape, list):
+        shape = shape[0]
+    elif isinstance(shape, dict):
+        shape = next(iter(shape.values()))
+    if not shape:
+        raise ValueError(
+            message(
+                "model",
+                "know the shape of its images",
+                "a model without an input shape",
+                "Start it with keras.Input(shape).",
+            )
+        )
+    return tuple(shape[1:])

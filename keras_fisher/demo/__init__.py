@@ -1,0 +1,17 @@
+"""What the library does, on real handwritten digits, in a minute: `keras-fisher demo`."""
+
+from keras_fisher.demo.figure import write_figure
+from keras_fisher.demo.report import print_report
+from keras_fisher.demo.run import DemoReport, Detection, DetectorScore, Example, Fooling, LeastNorm, run_demo
+
+__all__ = [
+    "DemoReport",
+    "Detection",
+    "DetectorScore",
+    "Example",
+    "Fooling",
+    "LeastNorm",
+    "print_report",
+    "run_demo",
+    "write_figure",
+]

@@ -1,0 +1,160 @@
+"""The Fisher spectrum of images under a classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.classifiers import Classifier, Network, as_classifier
+from keras_fisher.fisher.fisher_eigenpairs import fisher_eigenpairs
+from keras_fisher.fisher.likelihoods import Categorical, Likelihood
+from keras_fisher.fisher.sampled import Sampled
+from keras_fisher.fisher.solvers import Solver, choose_num_eigenpairs, choose_solver
+from keras_fisher.fisher.spectrum import Spectrum
+from keras_fisher.linalg import Eigenpairs
+from keras_fisher.progress import track
+from keras_fisher.typing import Array, Images, Tensor
+
+
+def fisher_spectrum(
+    classifier: Classifier | Network | keras.Model,
+    images: Images,
+    num_eigenpairs: int | None = None,
+    solver: str | Solver = "auto",
+    eigenvectors: bool = True,
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: bool = False,
+    likelihood: Likelihood | None = None,
+) -> Spectrum:
+    """Returns the leading eigenpairs of the Fisher information of the output in the input, for each image.
+
+    G = E_{y ~ p(y|x)} [∇ log p(y|x) ∇ log p(y|x)ᵀ]: along a step η the prediction changes by
+    KL(p(x) ‖ p(x + η)) ≈ ½ ηᵀ G η. The top eigenvector is the most fragile direction, its eigenvalue how
+    fragile.
+
+    Args:
+        classifier: a Classifier or a keras.Model. A model is wrapped (and compiled) anew in each call: keep a
+            Classifier for several.
+        images: (n, h, w, c) within the bounds, or a Dataset of batches of them.
+        num_eigenpairs: k. None is all of them ("exact", "dense", "lanczos"; C − 1 for C classes) or the top
+            one ("power", "golub_kahan").
+        solver: "exact" (Gram matrix over classes, C − 1 backward passes), "golub_kahan" (few pairs, or many
+            classes), "lanczos", "power", "dense" (the explicit matrix; an oracle), the paper's Monte Carlo
+            "alias_power" and "alias_lanczos", or an object of `kf.solvers` with its settings. "auto" is
+            "golub_kahan" for one pair or for more than 64 outputs, else "exact".
+        eigenvectors: whether to return them.
+        batch_size: images at once; None chooses by their size. It bounds the memory.
+        seed: of start vectors and draws.
+        progress: show a bar.
+        likelihood: None is `kf.likelihoods.Categorical()`; `Bernoulli()` is for multi-label models,
+            `Gaussian(scale)` for regression, and both take a keras.Model.
+
+    Raises:
+        TypeError, ValueError: a bad argument; see Classifier for models and images.
+
+    Source: Zhao et al. 2019, Eq. (4) and Table 1.
+
+    Example:
+        >>> import keras_fisher as kf
+        >>> images, _ = kf.datasets.mnist_sample()
+        >>> spectrum = kf.fisher_spectrum(kf.models.lenet5(weights="mnist"), images[:4])
+        >>> spectrum.eigenvalues.shape, spectrum.eigenvectors.shape
+        ((4, 9), (4, 9, 28, 28, 1))
+    """
+    network, likelihood = _as_network(classifier, likelihood)
+    check_flag("eigenvectors", eigenvectors)
+    check_flag("progress", progress)
+    check_integer("seed", seed, 0, 2**31 - 1)
+    if num_eigenpairs is not None:
+        check_integer("num_eigenpairs", num_eigenpairs, 1)
+    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs)
+    if isinstance(chosen, Sampled) and network.link != "softmax":
+        raise ValueError(message("solver", "be none that draws classes, for this likelihood", repr(solver)))
+
+    chunks = [
+        _of_chunk(network, likelihood, chunk, num_eigenpairs, chosen, eigenvectors, seed)
+        for chunk in track(network.batches(images, batch_size), "Fisher spectrum", None, progress)
+    ]
+    if not chunks:
+        raise ValueError(message("images", "hold at least one image", "none"))
+    return _concatenate(chunks)
+
+
+def _as_network(model: Any, likelihood: Likelihood | None) -> tuple[Network, Likelihood]:
+    """Returns the model as a Network whose link is that of the likelihood, and the likelihood."""
+    if likelihood is None:
+        likelihood = Categorical()
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(message("likelihood", "be an object of kf.likelihoods", type(likelihood).__name__))
+    if isinstance(model, Network):
+        if model.link != likelihood.link:
+            rule = (
+                f"be a Classifier only with a likelihood over classes, not with {type(likelihood).__name__}"
+            )
+            raise ValueError(
+                message("classifier", rule, type(model).__name__, "Pass the keras.Model itself.")
+            )
+        return model, likelihood
+    if likelihood.link == "softmax":
+        return as_classifier(model), likelihood
+    return Network(model, likelihood.link), likelihood
+
+
+def _of_chunk(
+    network: Network,
+    likelihood: Likelihood,
+    images: Array,
+    num_eigenpairs: int | None,
+    solver: Solver,
+    eigenvectors: bool,
+    seed: int,
+) -> Spectrum:
+    """Returns the spectrum of one chunk of checked images."""
+    image_shape = images.shape[1:]
+    num_pixels = int(np.prod(image_shape))
+    k = choose_num_eigenpairs(solver, num_eigenpairs, likelihood, network.num_outputs, num_pixels)
+
+    def run(batch: Tensor, seed: Tensor) -> Eigenpairs:
+        return fisher_eigenpairs(
+            network.parameters,
+            batch,
+            likelihood,
+            network.num_outputs,
+            solver,
+            k,
+            eigenvectors=eigenvectors,
+            seed=seed,
+        )
+
+    key = ("fisher_spectrum", likelihood, solver, k, eigenvectors)
+    program = network.program(key, run, image_shape, tf.TensorSpec([], tf.int32))
+    pairs = program(tf.convert_to_tensor(images), tf.constant(seed))
+    values = pairs.eigenvalues.numpy()
+    with np.errstate(divide="ignore"):
+        log_values = np.log(values) + pairs.log_scale.numpy()[:, None]
+    vectors = None
+    if eigenvectors:
+        vectors = pairs.eigenvectors.numpy().reshape(len(images), k, *image_shape).astype(images.dtype)
+    return Spectrum(
+        np.exp(log_values),
+        vectors,
+        pairs.residual_norms.numpy(),
+        pairs.converged.numpy(),
+        pairs.num_products.numpy(),
+        log_values,
+    )
+
+
+def _concatenate(chunks: list[Spectrum]) -> Spectrum:
+    """Returns the spectra of all chunks as one."""
+    joined = {}
+    for field in dataclasses.fields(Spectrum):
+        parts = [getattr(chunk, field.name) for chunk in chunks]
+        joined[field.name] = None if parts[0] is None else np.concatenate(parts)
+    return Spectrum(**joined)

@@ -1,0 +1,9 @@
+"""Likelihoods: what the output of a network means."""
+
+from keras_fisher.fisher.likelihoods.bernoulli import Bernoulli
+from keras_fisher.fisher.likelihoods.categorical import Categorical
+from keras_fisher.fisher.likelihoods.gaussian import Gaussian
+from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
+from keras_fisher.fisher.likelihoods.sampled_categorical import SampledCategorical
+
+__all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "OutputMetric", "SampledCategorical"]

@@ -1,0 +1,77 @@
+"""One of several classes: softmax."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from keras_fisher.classifiers.class_odds import class_odds
+from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
+from keras_fisher.typing import Tensor
+
+
+class _CategoricalMetric(OutputMetric):
+    """diag p − p pᵀ = s · L Lᵀ, split at the top class t: s = 1 − p_t and q_j = p_j / s for j ≠ t.
+
+    Lᵀ w = √p/√s ⊙ (w − pᵀw). With w taken relative to the top class (w_t = 0) the mean is pᵀw = s qᵀw and
+        (Lᵀ w)_j = √q_j (w_j − s qᵀw),      (Lᵀ w)_t = −√(p_t s) qᵀw,
+    which holds its relative accuracy for any s.
+    """
+
+    def __init__(self, logits: Tensor) -> None:
+        self._top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+        odds = class_odds(logits, self._top)
+        self.log_scale = odds.log_rest
+        self._is_top = odds.is_class
+        self._rest = odds.rest  # q
+        self._root_rest = tf.sqrt(odds.rest)
+        self._s = tf.exp(odds.log_rest)[:, None]
+        self._root_top = tf.exp(0.5 * (odds.log_probability + odds.log_rest))[:, None]  # √(p_t s)
+        self._root_p_top = tf.exp(0.5 * odds.log_probability)[:, None]
+
+    def apply_transpose(self, vectors: Tensor) -> Tensor:
+        relative = vectors - tf.reduce_sum(vectors * self._is_top, axis=-1, keepdims=True)  # w − w_t
+        mean = tf.reduce_sum(self._rest * relative, axis=-1, keepdims=True)  # qᵀw
+        return self._root_rest * (relative - self._s * mean) - self._is_top * self._root_top * mean
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        top = tf.reduce_sum(vectors * self._is_top, axis=-1, keepdims=True)
+        total = tf.reduce_sum(self._root_rest * vectors, axis=-1, keepdims=True)
+        others = self._root_rest * vectors - self._rest * (self._s * total + self._root_top * top)
+        # The columns of L sum to zero over the classes: the top entry is minus the others, not a difference.
+        return others - self._is_top * tf.reduce_sum(others, axis=-1, keepdims=True)
+
+    def start(self) -> Tensor:
+        # e_t without its part along the null vector √p: the image Rᵀu is the gradient of the top class.
+        return self._root_p_top * self._root_rest - self._is_top * tf.sqrt(self._s)
+
+    def basis(self) -> tuple[Tensor, Tensor]:
+        num_classes = self._rest.shape[1]
+        # The classes but the top one, in order: E = e_j − e_t, one row each.
+        index = tf.range(num_classes - 1)[None, :]
+        others = index + tf.cast(index >= self._top[:, None], tf.int32)
+        is_other = tf.one_hot(others, num_classes, dtype=tf.float64)  # (batch, C − 1, C)
+        rest = tf.gather(self._rest, others, batch_dims=1)[:, None, :]  # q_j, (batch, 1, C − 1)
+        # Lᵀ on the basis: row i is √q_i (δ_ij − s q_j), the top row −√(p_t s) q_j.
+        mixing = self._root_rest[..., None] * (
+            tf.linalg.matrix_transpose(is_other) - self._s[..., None] * rest
+        )
+        mixing -= self._is_top[..., None] * self._root_top[..., None] * rest
+        return mixing, is_other - self._is_top[:, None, :]
+
+
+@dataclasses.dataclass(frozen=True)
+class Categorical(Likelihood):
+    """y is one of C classes with p = softmax(z); M = diag p − p pᵀ, of rank C − 1.
+
+    Source: Zhao et al. 2019, Eq. (4).
+    """
+
+    link = "softmax"
+
+    def metric(self, parameters: Tensor) -> OutputMetric:
+        return _CategoricalMetric(parameters)
+
+    def rank_bound(self, num_outputs: int) -> int:
+        return num_outputs - 1

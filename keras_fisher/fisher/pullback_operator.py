@@ -1,0 +1,139 @@
+"""The Fisher information in the input, as an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_fisher.fisher.likelihoods import Likelihood
+from keras_fisher.linalg.operator import FactoredOperator, normalize
+from keras_fisher.typing import Tensor
+
+#: Class directions whose backward passes are laid out side by side in the graph; more go through a loop.
+_MAX_UNROLLED = 32
+#: Of a float32 forward and backward pass, relative.
+_SINGLE_PRECISION = 2e-6
+
+
+class PullbackOperator(FactoredOperator):
+    """G = e^log_scale · RᵀR with R = Lᵀ J: the metric of the output pulled back to the input.
+
+    J = ∂z/∂x (outputs × pixels) is never held; it costs passes through the network:
+        Jᵀ w   one backward pass,
+        J v    one *double* backward pass: Jᵀw is linear in w, and its derivative along v is J v. The forward
+               pass is not repeated, which forward-mode accumulation would have to.
+    Passes run in the precision of the model, on vectors scaled to unit norm; everything else is float64.
+    The scale is left out of the operator, so that a classifier sure to 1e-300 is no special case.
+
+    Args:
+        parameters: images → z (batch, outputs), differentiable twice.
+        images: (batch, *image_shape).
+        likelihood: what z means; gives the metric L Lᵀ in output space.
+        num_outputs: the number of columns of z.
+
+    Source: Zhao et al. 2019, Eq. (4), regrouped: Σ p_i g_i g_iᵀ = Jᵀ (diag p − p pᵀ) J.
+    """
+
+    def __init__(
+        self,
+        parameters: Callable[[Tensor], Tensor],
+        images: Tensor,
+        likelihood: Likelihood,
+        num_outputs: int,
+    ) -> None:
+        self._function = parameters
+        self._images = images
+        self._likelihood = likelihood
+        self._num_outputs = num_outputs
+        self._dim = int(tf.TensorShape(images.shape[1:]).num_elements())
+        self._tape: Tensor = None  # set by `prepare`, with _outputs and _metric
+
+    def prepare(self) -> None:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(self._images)
+            self._outputs = self._function(self._images)
+        self._tape = tape
+        self._metric = self._likelihood.metric(tf.cast(self._outputs, tf.float64))
+
+    @property
+    def dim(self) -> int:
+        return self._dim
+
+    @property
+    def factor_dim(self) -> int:
+        return self._likelihood.factor_dim(self._num_outputs)
+
+    @property
+    def rank_bound(self) -> int:
+        return min(self._likelihood.rank_bound(self._num_outputs), self._dim)
+
+    @property
+    def batch_size(self) -> Tensor:
+        return tf.shape(self._images)[0]
+
+    @property
+    def precision(self) -> float:
+        return 1e-14 if self._images.dtype == tf.float64 else _SINGLE_PRECISION
+
+    @property
+    def log_scale(self) -> Tensor:
+        return self._metric.log_scale
+
+    def start(self) -> Tensor:
+        return self._metric.start()
+
+    def apply(self, vectors: Tensor) -> Tensor:
+        directions, norms = normalize(vectors)
+        tangents = self._push_forward(directions)  # v → J v
+        return self._metric.apply_transpose(tangents) * norms[:, None]  # J v → Lᵀ J v
+
+    def apply_transpose(self, vectors: Tensor) -> Tensor:
+        cotangents, norms = normalize(self._metric.apply(vectors))  # u → L u
+        return self._pull_back(cotangents) * norms[:, None]  # L u → Jᵀ L u
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        mixing, basis = self._metric.basis()
+        if basis.shape[1] <= _MAX_UNROLLED:
+            # Unrolled passes share the one forward pass and run side by side.
+            rows = tf.stack([self._pull_back(basis[:, index]) for index in range(basis.shape[1])], axis=1)
+        else:
+            by_class = tf.transpose(basis, [1, 0, 2])
+            rows = tf.map_fn(self._pull_back, by_class, parallel_iterations=2)
+            rows = tf.transpose(tf.ensure_shape(rows, [basis.shape[1], None, self._dim]), [1, 0, 2])
+        return mixing, rows
+
+    def restrict(self, indices: Tensor) -> PullbackOperator:
+        # The new operator pays its own forward pass, over the images that are left.
+        images = tf.gather(self._images, indices)
+        return PullbackOperator(self._function, images, self._likelihood, self._num_outputs)
+
+    def _pull_back(self, cotangents: Tensor) -> Tensor:
+        """Returns Jᵀ w: (batch, dim) float64 for (batch, outputs) float64."""
+        gradient = self._tape.gradient(
+            self._outputs,
+            self._images,
+            output_gradients=tf.cast(cotangents, self._outputs.dtype),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return tf.cast(tf.reshape(gradient, [-1, self._dim]), tf.float64)
+
+    def _push_forward(self, tangents: Tensor) -> Tensor:
+        """Returns J v: (batch, outputs) float64 for (batch, dim) float64."""
+        # Jᵀw is linear in w, so that its derivative does not depend on where w stands: zero will do.
+        cotangents = tf.zeros_like(self._outputs)
+        with tf.GradientTape() as tape:
+            tape.watch(cotangents)
+            gradient = self._tape.gradient(
+                self._outputs,
+                self._images,
+                output_gradients=cotangents,
+                unconnected_gradients=tf.UnconnectedGradients.ZERO,
+            )
+        product = tape.gradient(
+            gradient,
+            cotangents,
+            output_gradients=tf.reshape(tf.cast(tangents, self._images.dtype), tf.shape(self._images)),
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        return tf.ensure_shape(tf.cast(product, tf.float64), [None, self._num_outputs])

@@ -1,0 +1,79 @@
+"""The solvers by name, and the choice among them. Public as `kf.solvers`."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from keras_fisher.checks import check_integer, message
+from keras_fisher.fisher.likelihoods import Likelihood, SampledCategorical
+from keras_fisher.fisher.sampled import Sampled
+from keras_fisher.linalg import Dense, Eigensolver, GolubKahan, Gram, Lanczos, PowerIteration
+
+__all__ = ["Dense", "GolubKahan", "Gram", "Lanczos", "PowerIteration", "Sampled"]
+
+Solver: TypeAlias = Eigensolver | Sampled
+
+SOLVERS: dict[str, Solver] = {
+    "exact": Gram(),
+    "dense": Dense(),
+    "power": PowerIteration(),
+    "lanczos": Lanczos(),
+    "golub_kahan": GolubKahan(),
+    "alias_power": Sampled(PowerIteration()),
+    "alias_lanczos": Sampled(Lanczos()),
+}
+
+#: Up to here all backward passes at once are the cheapest way to several eigenpairs.
+_MAX_EXACT_OUTPUTS = 64
+
+
+def choose_solver(solver: str | Solver, num_eigenpairs: int | None, num_outputs: int) -> Solver:
+    """Returns the solver object for a name; "auto" decides by the numbers of outputs and of eigenpairs.
+
+    Raises:
+        ValueError: an unknown name.
+        TypeError: neither a name nor a solver.
+    """
+    if isinstance(solver, (Eigensolver, Sampled)):
+        return solver
+    if not isinstance(solver, str):
+        raise TypeError(message("solver", "be a name or an object of kf.solvers", type(solver).__name__))
+    if solver == "auto":
+        is_small = num_outputs <= _MAX_EXACT_OUTPUTS and num_eigenpairs != 1
+        return SOLVERS["exact" if is_small else "golub_kahan"]
+    if solver not in SOLVERS:
+        names = ", ".join(repr(name) for name in ("auto", *SOLVERS))
+        raise ValueError(message("solver", f"be one of {names} or an object of kf.solvers", repr(solver)))
+    return SOLVERS[solver]
+
+
+def choose_num_eigenpairs(
+    solver: Solver, num_eigenpairs: int | None, likelihood: Likelihood, num_outputs: int, num_pixels: int
+) -> int:
+    """Returns k: what was asked for, if the rank and the solver allow it, or the solver's default.
+
+    Raises:
+        TypeError: no integer.
+        ValueError: more than there are nonzero eigenvalues, or than the solver can find.
+    """
+    reason = f"{num_outputs} outputs"
+    inner = solver.solver if isinstance(solver, Sampled) else solver
+    if isinstance(solver, Sampled):
+        likelihood = SampledCategorical(solver.num_samples)
+        reason = f"{likelihood.factor_dim(num_outputs)} draws from {num_outputs} classes"
+    elif likelihood.link == "softmax":
+        reason = f"{num_outputs} classes"
+    rank_bound = min(likelihood.rank_bound(num_outputs), num_pixels)
+    if num_eigenpairs is None:
+        return inner.default_num_eigenpairs(rank_bound)
+    most = inner.max_num_eigenpairs(rank_bound)
+    if most < rank_bound:
+        remedy = f'{type(inner).__name__} finds {most}; use solver="lanczos" or "exact" for more.'
+        check_integer("num_eigenpairs", num_eigenpairs, 1, remedy=remedy)
+        if most < num_eigenpairs <= rank_bound:
+            raise ValueError(message("num_eigenpairs", f"be at most {most}", num_eigenpairs, remedy))
+    check_integer("num_eigenpairs", num_eigenpairs, 1)
+    if num_eigenpairs > rank_bound:
+        rule = f"be in [1, {rank_bound}] (rank bound of {reason})"
+        raise ValueError(message("num_eigenpairs", rule, num_eigenpairs, "All further eigenvalues are zero."))
+    return num_eigenpairs

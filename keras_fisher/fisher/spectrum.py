@@ -1,0 +1,28 @@
+"""What `fisher_spectrum` returns."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from keras_fisher.typing import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Spectrum:
+    """The leading eigenpairs of the Fisher information of each image, as NumPy arrays."""
+
+    #: (n, k) float64, descending, ≥ 0, in nats per squared unit of input.
+    eigenvalues: Array
+    #: (n, k, h, w, c) in the dtype of the model, unit l2 norm, sign arbitrary; or None.
+    eigenvectors: Array | None
+    #: (n, k) ‖G v − λ v‖ / λ₁; 0 where λ₁ is 0.
+    residual_norms: Array
+    #: (n,) bool: every λ is certified by its residual to the solver's tolerance.
+    converged: Array
+    #: (n,) int: backward passes spent (a double backward pass counts as one): a gradient attack pays one.
+    num_backward: Array
+    #: (n, k) natural logarithm of the eigenvalues, finite also where they underflow; −inf for an exact zero.
+    log_eigenvalues: Array
+
+    def __len__(self) -> int:
+        return len(self.eigenvalues)

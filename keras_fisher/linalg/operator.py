@@ -1,0 +1,165 @@
+"""Batches of symmetric positive semi-definite matrices that are known by their products."""
+
+from __future__ import annotations
+
+import abc
+
+import tensorflow as tf
+
+from keras_fisher.typing import Tensor
+
+
+class SymmetricOperator(abc.ABC):
+    """A batch of symmetric positive semi-definite matrices A, of shape (batch, dim, dim).
+
+    A solver sees nothing but products. All vectors are float64: an operator whose products
+    are made in single precision says so by `precision`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def dim(self) -> int:
+        """The number of rows of A."""
+
+    @property
+    @abc.abstractmethod
+    def batch_size(self) -> Tensor:
+        """Scalar int32, the number of matrices."""
+
+    @property
+    def rank_bound(self) -> int:
+        """No more eigenvalues than this are nonzero."""
+        return self.dim
+
+    @property
+    def precision(self) -> float:
+        """Relative rounding error of one product: no residual below it means anything."""
+        return 1e-15
+
+    @property
+    def products_per_matvec(self) -> int:
+        """What `matvec` adds to `Eigenpairs.num_products`."""
+        return 1
+
+    @property
+    def log_scale(self) -> Tensor:
+        """(batch,) float64: the matrices meant are e^log_scale · A, where that would underflow."""
+        return tf.zeros([self.batch_size], tf.float64)
+
+    def prepare(self) -> None:  # noqa: B027 - an operator with nothing to share leaves it empty
+        """Does the work that all products share. A solver calls it once, outside of its loops."""
+
+    @abc.abstractmethod
+    def matvec(self, vectors: Tensor) -> Tensor:
+        """Returns A v: (batch, dim) float64 for (batch, dim) float64."""
+
+
+class FactoredOperator(SymmetricOperator):
+    """A = Rᵀ R with R of shape (batch, factor_dim, dim).
+
+    The eigenvalues of A are those of the smaller matrix R Rᵀ, which the exact solver and Golub–Kahan use.
+    """
+
+    @property
+    @abc.abstractmethod
+    def factor_dim(self) -> int:
+        """The number of rows of R."""
+
+    @abc.abstractmethod
+    def apply(self, vectors: Tensor) -> Tensor:
+        """Returns R v: (batch, factor_dim) float64 for (batch, dim) float64."""
+
+    @abc.abstractmethod
+    def apply_transpose(self, vectors: Tensor) -> Tensor:
+        """Returns Rᵀ u: (batch, dim) float64 for (batch, factor_dim) float64."""
+
+    @abc.abstractmethod
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Returns S (batch, factor_dim, q) and W (batch, q, dim), both float64, with R = S W.
+
+        W is what costs: q products with Rᵀ.
+        """
+
+    @abc.abstractmethod
+    def start(self) -> Tensor:
+        """Returns (batch, factor_dim) float64 of unit norm: a guess of the top eigenvector of R Rᵀ."""
+
+    @abc.abstractmethod
+    def restrict(self, indices: Tensor) -> FactoredOperator:
+        """Returns the operator of these matrices of the batch, unprepared: the others cost nothing more."""
+
+    @property
+    def products_per_matvec(self) -> int:
+        return 2
+
+    def matvec(self, vectors: Tensor) -> Tensor:
+        return self.apply_transpose(self.apply(vectors))  # v → R v → RᵀR v
+
+    def outer(self) -> SymmetricOperator:
+        """Returns R Rᵀ, an operator of `factor_dim` rows with the same nonzero eigenvalues."""
+        return _OuterOperator(self)
+
+
+class _OuterOperator(SymmetricOperator):
+    """R Rᵀ of a factored operator."""
+
+    def __init__(self, factored: FactoredOperator) -> None:
+        self._factored = factored
+
+    @property
+    def dim(self) -> int:
+        return self._factored.factor_dim
+
+    @property
+    def batch_size(self) -> Tensor:
+        return self._factored.batch_size
+
+    @property
+    def rank_bound(self) -> int:
+        return self._factored.rank_bound
+
+    @property
+    def precision(self) -> float:
+        return self._factored.precision
+
+    @property
+    def products_per_matvec(self) -> int:
+        return 2
+
+    def matvec(self, vectors: Tensor) -> Tensor:
+        return self._factored.apply(self._factored.apply_transpose(vectors))  # u → Rᵀu → R Rᵀ u
+
+
+def dot(left: Tensor, right: Tensor) -> Tensor:
+    """Returns the inner products over the last axis."""
+    return tf.reduce_sum(left * right, axis=-1)
+
+
+def norm(vectors: Tensor) -> Tensor:
+    """Returns the l2 norms over the last axis, safe from underflow and overflow of the squares."""
+    largest = tf.reduce_max(tf.abs(vectors), axis=-1, keepdims=True)
+    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
+    return tf.squeeze(scale, -1) * tf.sqrt(tf.reduce_sum(tf.square(vectors / scale), axis=-1))
+
+
+def normalize(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns unit vectors (zero stays zero) and the norms."""
+    norms = norm(vectors)
+    return divide_or_zero(vectors, norms[..., None]), norms
+
+
+def divide_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Returns numerator / denominator, and 0 where the denominator is 0."""
+    return tf.math.divide_no_nan(numerator, denominator)
+
+
+def orthogonalize(vectors: Tensor, basis: Tensor) -> Tensor:
+    """Returns (batch, dim) vectors less their part in the rows of `basis` (batch, k, dim).
+
+    Twice, since one pass of Gram–Schmidt leaves cancellation behind ("twice is enough", Kahan and Parlett).
+    Rows of zeros in `basis` are harmless.
+    """
+    for _ in range(2):
+        coefficients = tf.linalg.matvec(basis, vectors)
+        vectors = vectors - tf.linalg.matvec(basis, coefficients, transpose_a=True)
+    return vectors

@@ -1,0 +1,93 @@
+"""Power iteration."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from keras_fisher.checks import check_integer, check_real
+from keras_fisher.linalg.eigenpairs import Eigenpairs
+from keras_fisher.linalg.eigensolver import (
+    Eigensolver,
+    all_converged,
+    random_unit_vector,
+    relative_residuals,
+)
+from keras_fisher.linalg.operator import SymmetricOperator, dot, norm, normalize
+
+
+@dataclasses.dataclass(frozen=True)
+class PowerIteration(Eigensolver):
+    """The top eigenpair by v ← A v / ‖A v‖, stopped for each matrix on its residual.
+
+    Args:
+        max_iterations: products with A at most.
+        tolerance: stop where ‖A v − λ v‖ ≤ tolerance · λ, which bounds the relative error of λ.
+
+    Source: Zhao et al. 2019, Eq. (7). The paper stops when "η converged"; here the residual decides.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> from keras_fisher.linalg import DenseOperator, PowerIteration
+        >>> pairs = PowerIteration().solve(DenseOperator(tf.constant([[[2.0, 0.0], [0.0, 1.0]]])), 1)
+        >>> round(float(pairs.eigenvalues[0, 0]), 4), bool(pairs.converged[0])
+        (2.0, True)
+    """
+
+    max_iterations: int = 200
+    tolerance: float = 1e-4
+
+    def __post_init__(self) -> None:
+        check_integer("max_iterations", self.max_iterations, 1)
+        check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
+
+    def default_num_eigenpairs(self, rank_bound: int) -> int:
+        return 1
+
+    def max_num_eigenpairs(self, rank_bound: int) -> int:
+        return 1
+
+    def solve(
+        self, operator: SymmetricOperator, num_eigenpairs: int, *, eigenvectors: bool = True, seed: int = 0
+    ) -> Eigenpairs:
+        operator.prepare()
+        batch_size = operator.batch_size
+        zeros = tf.zeros([batch_size], tf.float64)
+
+        def unfinished(iteration, vector, eigenvalue, residual, done, count):
+            return tf.logical_and(iteration < self.max_iterations, tf.logical_not(tf.reduce_all(done)))
+
+        def step(iteration, vector, eigenvalue, residual, done, count):
+            image = operator.matvec(vector)  # v → A v
+            quotient = dot(vector, image)
+            error = norm(image - quotient[:, None] * vector)
+            count = count + tf.cast(~done, tf.int32)
+            eigenvalue = tf.where(done, eigenvalue, quotient)
+            residual = tf.where(done, residual, error)
+            # The pair (v, quotient) just measured is the one that is kept, so that the residual is its own.
+            now_done = done | all_converged(residual[:, None], eigenvalue[:, None], self.tolerance)
+            last = tf.equal(iteration, self.max_iterations - 1)
+            vector = tf.where((now_done | last)[:, None], vector, normalize(image)[0])
+            return iteration + 1, vector, eigenvalue, residual, now_done, count
+
+        start = random_unit_vector(operator.dim, batch_size, seed)
+        _, vector, eigenvalue, residual, done, count = tf.while_loop(
+            unfinished,
+            step,
+            (0, start, zeros, zeros, tf.zeros([batch_size], tf.bool), tf.zeros([batch_size], tf.int32)),
+            shape_invariants=(
+                tf.TensorShape([]),
+                tf.TensorShape([None, operator.dim]),
+                *(tf.TensorShape([None]) for _ in range(4)),
+            ),
+        )
+        eigenvalues = tf.maximum(eigenvalue, 0.0)[:, None]
+        return Eigenpairs(
+            eigenvalues,
+            vector[:, None, :] if eigenvectors else None,
+            relative_residuals(residual[:, None], eigenvalues),
+            done,
+            count * operator.products_per_matvec,
+            operator.log_scale,
+        )

@@ -1,0 +1,48 @@
+"""What many tests share: the packaged images, the stored net, small nets."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import pytest
+
+import keras_fisher as kf
+from keras_fisher import testing
+
+
+@pytest.fixture(scope="session")
+def sample() -> tuple[np.ndarray, np.ndarray]:
+    return kf.datasets.mnist_sample()
+
+
+@pytest.fixture(scope="session")
+def images(sample) -> np.ndarray:
+    """24 digits, a few of each class, from all over the sample."""
+    return sample[0][::42][:24]
+
+
+@pytest.fixture(scope="session")
+def labels(sample) -> np.ndarray:
+    return sample[1][::42][:24]
+
+
+@pytest.fixture(scope="session")
+def lenet() -> keras.Model:
+    return kf.models.lenet5(weights="mnist")
+
+
+@pytest.fixture(scope="session")
+def classifier(lenet) -> kf.Classifier:
+    return kf.Classifier(lenet)
+
+
+@pytest.fixture(scope="session")
+def nets(lenet) -> dict[str, keras.Model]:
+    """The nets of the accuracy tests, by name."""
+    return {"lenet5": lenet} | {
+        kind: testing.small_net(kind) for kind in ("depthwise", "attention", "softmax")
+    }
