@@ -5,8 +5,9 @@ The Fisher information matrix of the output with respect to the input answers al
 
 from importlib import metadata
 
-from keras_fisher import attacks, datasets, models
+from keras_fisher import attacks, datasets, detectors, models
 from keras_fisher.classifiers import Classifier
+from keras_fisher.detectors import FisherDetector, load_detector
 from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
 
 try:
@@ -16,11 +17,14 @@ except metadata.PackageNotFoundError:  # Run from a checkout that is not install
 
 __all__ = [
     "Classifier",
+    "FisherDetector",
     "Spectrum",
     "attacks",
     "datasets",
+    "detectors",
     "fisher_spectrum",
     "likelihoods",
+    "load_detector",
     "models",
     "solvers",
 ]

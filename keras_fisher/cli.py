@@ -6,6 +6,7 @@ TensorFlow takes seconds to start, so that no more than what reads the arguments
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import pathlib
 import sys
@@ -52,9 +53,10 @@ def demo(
 ) -> None:
     """Attacks a Keras net along its most fragile direction, on real digits, and detects the attack."""
     check_output(output)
-    # Beside the package's own imports, these take the time: TensorFlow, scikit-learn, Matplotlib.
     from rich.console import Console  # noqa: PLC0415
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # A λ too many for an old code page is no reason to stop.
     console = Console()
     with contextlib.nullcontext() if quiet else console.status("Starting TensorFlow"), held_back_stderr():
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -104,7 +106,7 @@ def refuse(reason: str, code: int = 2) -> NoReturn:
 def held_back_stderr() -> Iterator[None]:
     """Holds back what is written to file descriptor 2, and shows it only if the work within fails.
 
-    TensorFlow's libraries write there before they read TF_CPP_MIN_LOG_LEVEL, a screenful where there is no GPU.
+    TensorFlow's libraries write there whatever TF_CPP_MIN_LOG_LEVEL says, a screenful where there is no GPU.
     """
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
@@ -113,6 +115,7 @@ def held_back_stderr() -> Iterator[None]:
         try:
             yield
         except Exception:
+            sys.stderr.flush()
             held.seek(0)
             os.write(shown, held.read())
             raise

@@ -38,6 +38,7 @@ class FGM(OneStepAttack):
         ((8, 28, 28, 1), True)
     """
 
+    _: dataclasses.KW_ONLY
     float32_loss: bool = False
 
     def __post_init__(self) -> None:

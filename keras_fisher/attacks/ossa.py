@@ -41,6 +41,7 @@ class OSSA(OneStepAttack):
         (8,)
     """
 
+    _: dataclasses.KW_ONLY
     solver: str | Solver = "auto"
     seed: int = 0
 

@@ -27,6 +27,7 @@ class RandomNoise(OneStepAttack):
         seed: with the position of an image it determines its noise, whatever the batch size.
     """
 
+    _: dataclasses.KW_ONLY
     seed: int = 0
 
     uses_labels: ClassVar[bool] = False

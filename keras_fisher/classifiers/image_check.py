@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from keras_fisher.checks import check_integer, message
-from keras_fisher.typing import Array, Images
+from keras_fisher.typing import Array
 
 Bounds = tuple[float, float]
 
@@ -23,6 +21,8 @@ def check_bounds(bounds: Any) -> Bounds | None:
     if bounds is None:
         return None
     try:
+        if isinstance(bounds, str):
+            raise TypeError
         lower, upper = (float(value) for value in bounds)
     except (TypeError, ValueError):
         lower = upper = float("nan")
@@ -128,29 +128,8 @@ def default_batch_size(image_shape: tuple[int | None, ...]) -> int:
     return max(1, min(256, 256 * 784 // pixels))
 
 
-def iterate_batches(
-    images: Images, batch_size: int | None, image_shape: tuple[int | None, ...]
-) -> Iterator[Any]:
-    """Yields the images in chunks of `batch_size`; a Dataset's batches are cut to it.
-
-    A Dataset of (images, labels) gives its images.
-    """
-    size = (
+def check_batch_size(batch_size: int | None, image_shape: tuple[int | None, ...]) -> int:
+    """Returns the number of images at once: given, or the default for their size."""
+    return (
         default_batch_size(image_shape) if batch_size is None else check_integer("batch_size", batch_size, 1)
     )
-    chunks = images if isinstance(images, tf.data.Dataset) else [images]
-    for chunk in chunks:
-        if isinstance(chunk, tuple):
-            chunk = chunk[0]
-        array = np.asarray(chunk)
-        if array.ndim == len(image_shape):
-            raise ValueError(
-                message(
-                    "images",
-                    "come in batches",
-                    f"elements of shape {array.shape}",
-                    "Call dataset.batch(256), or images[None].",
-                )
-            )
-        for start in range(0, len(array), size):
-            yield array[start : start + size]

@@ -13,9 +13,9 @@ import tensorflow as tf
 from keras_fisher.checks import message
 from keras_fisher.classifiers.final_activation import final_activation, without_final_activation
 from keras_fisher.classifiers.image_check import (
+    check_batch_size,
     check_bounds,
     check_images,
-    iterate_batches,
 )
 from keras_fisher.typing import Array, Images, Tensor
 
@@ -93,9 +93,25 @@ class Network:
         return check_images(images, self.image_shape, self.bounds, argument, self.image_dtype.as_numpy_dtype)
 
     def batches(self, images: Images, batch_size: int | None = None) -> Iterator[Array]:
-        """Yields the images in checked chunks; raises as `check` does."""
-        for chunk in iterate_batches(images, batch_size, self.image_shape):
-            yield self.check(chunk)
+        """Returns the checked images in chunks of `batch_size`, made as they are asked for.
+
+        An array is checked whole, before any work; a Dataset batch by batch. One of (images, labels) gives
+        its images.
+
+        Raises:
+            TypeError, ValueError: as `check` does.
+        """
+        size = check_batch_size(batch_size, self.image_shape)
+        if not isinstance(images, tf.data.Dataset):
+            return _chunks(self.check(images), size)
+        return (chunk for element in images for chunk in _chunks(self._check_element(element), size))
+
+    def _check_element(self, element: Any) -> Array:
+        array = np.asarray(element[0] if isinstance(element, tuple) else element)
+        if array.ndim == len(self.image_shape):
+            remedy = "Call dataset.batch(256)."
+            raise ValueError(message("images", "come in batches", f"elements of shape {array.shape}", remedy))
+        return self.check(array)
 
     def program(
         self, key: Hashable, function: Callable[..., Any], image_shape: tuple[int, ...], *more: tf.TensorSpec
@@ -111,7 +127,7 @@ class Network:
         key = (key, image_shape)
         if key not in self._programs:
             signature = [tf.TensorSpec([None, *image_shape], self.image_dtype), *more]
-            self._programs[key] = tf.function(function, input_signature=signature)
+            self._programs[key] = tf.function(function, input_signature=signature, autograph=False)
         return self._programs[key]
 
     def _predict(self, images: Array) -> Array:
@@ -195,6 +211,10 @@ class Network:
             found,
             "Rebuild it without the activation of its last layer.",
         )
+
+
+def _chunks(array: Array, size: int) -> Iterator[Array]:
+    return (array[start : start + size] for start in range(0, len(array), size))
 
 
 def _image_shape(model: keras.Model) -> tuple[int | None, ...]:

@@ -23,7 +23,7 @@ CLEAN, NOISY, ATTACKED = "#2f6db3", "#8c8c8c", "#c8442b"
 
 
 def write_figure(report: DemoReport, path: str | os.PathLike) -> pathlib.Path:
-    """Returns `path` once the figure is there whole, in the format of its ending; 1600 × 1100 pixels as PNG."""
+    """Returns `path` once the figure is there whole, in the format of its ending; a PNG is 1600 × 1100."""
     figure = draw_figure(report)
     return write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=DPI))
 
@@ -32,7 +32,7 @@ def draw_figure(report: DemoReport) -> Figure:
     """Returns the figure: digits before and after the attack above, histograms of log₁₀ λ₁ below."""
     figure = Figure(figsize=SIZE, dpi=DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.7, 1))
+    (above,), (below,) = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.7, 1))
     _draw_examples(above, report)
     _draw_histograms(below, report.detections)
     return figure
@@ -46,20 +46,30 @@ def _draw_examples(figure: SubFigure, report: DemoReport) -> None:
     figure.text(
         0.5,
         0.885,
-        "OSSA: the top eigenvector of the Fisher information, to the least norm that changes the answer of the net. "
-        "Of each digit, the test image of median norm.",
+        "OSSA: along the top eigenvector of the Fisher information, as far as it takes to change the answer "
+        "of the net, which stands above each digit.",
         ha="center",
         fontsize=13,
         color="#444444",
     )
     perturbations = [example.adversarial - example.original for example in report.examples]
     largest = max(float(np.abs(perturbation).max()) for perturbation in perturbations)
-    # Ten columns, however many digits there are, and a narrow one for the colour bar.
+    # Three rows with gaps for what is written between them. Ten columns, however many digits there are, and a
+    # narrow one for the colour bar.
     grid = figure.add_gridspec(
-        3, 11, width_ratios=[1] * 10 + [0.1], left=0.08, right=0.95, top=0.81, bottom=0.06, hspace=0.5
+        5,
+        11,
+        height_ratios=(1, 0.25, 1, 0.5, 1),
+        width_ratios=[1] * 10 + [0.09],
+        left=0.1,
+        right=0.955,
+        top=0.82,
+        bottom=0.06,
+        wspace=0.1,
+        hspace=0.0,
     )
     for column, (example, perturbation) in enumerate(zip(report.examples, perturbations, strict=True)):
-        original, difference, attacked = (figure.add_subplot(grid[row, column]) for row in range(3))
+        original, difference, attacked = (figure.add_subplot(grid[row, column]) for row in (0, 2, 4))
         original.imshow(example.original, cmap="gray_r", vmin=0, vmax=1)
         original.set_title(f"{example.prediction}", color=CLEAN, fontsize=17, weight="bold", pad=5)
         original.set_xlabel(_eigenvalue(example.log_eigenvalue), fontsize=11)
@@ -76,7 +86,7 @@ def _draw_examples(figure: SubFigure, report: DemoReport) -> None:
             _name_row(original, "original")
             _name_row(difference, "perturbation")
             _name_row(attacked, "attacked")
-            bar = figure.colorbar(colours, cax=figure.add_subplot(grid[1, 10]))
+            bar = figure.colorbar(colours, cax=figure.add_subplot(grid[2, 10]))
             bar.ax.tick_params(labelsize=10)
 
 
@@ -98,10 +108,9 @@ def _draw_histograms(figure: SubFigure, detections: tuple[Detection, ...]) -> No
     everything = np.concatenate(
         [part for each in detections for part in (each.clean, each.noisy, each.adversarial)]
     )
-    everything = everything[np.isfinite(everything)]
     bins = np.linspace(np.floor(everything.min()), np.ceil(everything.max()), 51)
     panels = np.atleast_1d(figure.subplots(1, len(detections), gridspec_kw={"wspace": 0.13}))
-    figure.subplots_adjust(left=0.08, right=0.95, top=0.87, bottom=0.17)
+    figure.subplots_adjust(left=0.1, right=0.955, top=0.86, bottom=0.17)
     for axes, detection in zip(panels, detections, strict=True):
         groups = (
             ("clean", detection.clean, CLEAN),
@@ -111,12 +120,8 @@ def _draw_histograms(figure: SubFigure, detections: tuple[Detection, ...]) -> No
         for name, values, colour in groups:
             axes.hist(values, bins, color=colour, alpha=0.25)
             axes.hist(values, bins, color=colour, histtype="step", linewidth=1.6, label=name)
-        score = detection.scores[0]
-        axes.set_title(
-            f"{detection.setting}: {len(detection.clean)} images, detector AUC {100 * score.auc:.1f} %",
-            fontsize=14,
-            loc="left",
-        )
+        auc = f"held-out AUC of the eigenvalues {100 * detection.scores[0].auc:.1f} %"
+        axes.set_title(f"{detection.setting}: {len(detection.clean)} images; {auc}", fontsize=14, loc="left")
         axes.set_xlabel(r"$\log_{10}\ \lambda_1$, in nats per squared unit of pixels", fontsize=13)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="upper left", frameon=False, fontsize=12)

@@ -50,7 +50,7 @@ class GolubKahan(Eigensolver):
     gradient, nearly the answer already. Each matrix stops on its own; the finished ones leave the batch as
     soon as they are half of it, and the others go on with a forward pass of their own.
 
-    The blind spot of every Krylov method: an eigenvector of which the start has next to nothing goes unnoticed.
+    The blind spot of every Krylov method: an eigenvector of which the start has nearly nothing goes unseen.
     For one pair the answer may then be the second one; several are believed only when the space is full.
 
     Args:

@@ -50,7 +50,7 @@ class Lanczos(Eigensolver):
     that repeated eigenvalues come out with their multiplicity. A factored operator A = RᵀR is worked on as
     R Rᵀ where that is smaller: ten numbers a vector in place of ten thousand pixels.
 
-    One pair (k = 1) is done as soon as its residual is small; for several the space is filled, since a repeated
+    One pair (k = 1) is done as soon as its residual is small; for several the space is filled: a repeated
     eigenvalue could hide otherwise.
 
     Args:

@@ -33,13 +33,17 @@ def reference_spectrum(model: keras.Model, images: Array) -> ReferenceSpectrum:
         images: (n, h, w, c).
     """
     images = tf.convert_to_tensor(np.asarray(images, np.float64))
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(persistent=True) as tape:
         tape.watch(images)
         logits = model(images, training=False)
     if logits.dtype != tf.float64:
         raise TypeError(f"`model` must compute in float64, got {logits.dtype.name}. Use float64_copy(model).")
-    jacobian = tape.batch_jacobian(logits, images).numpy()
-    jacobian = jacobian.reshape(*jacobian.shape[:2], -1)
+    of_class = tf.eye(logits.shape[1], dtype=tf.float64)
+    gradients = [
+        tape.gradient(logits, images, output_gradients=tf.broadcast_to(row, tf.shape(logits)))
+        for row in of_class
+    ]
+    jacobian = np.stack([gradient.numpy().reshape(len(images), -1) for gradient in gradients], axis=1)
     scores = logits.numpy()
     shifted = scores - scores.max(axis=-1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
