@@ -3,12 +3,17 @@
 The Fisher information matrix of the output with respect to the input answers all three. See README.md.
 """
 
-from importlib import metadata
+from __future__ import annotations
 
-from keras_fisher import attacks, datasets, detectors, models
-from keras_fisher.classifiers import Classifier
-from keras_fisher.detectors import FisherDetector, load_detector
-from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
+import importlib
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_fisher import attacks, datasets, detectors, models, testing
+    from keras_fisher.classifiers import Classifier
+    from keras_fisher.detectors import FisherDetector, load_detector
+    from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
 
 try:
     __version__ = metadata.version("keras-fisher")
@@ -27,4 +32,31 @@ __all__ = [
     "load_detector",
     "models",
     "solvers",
+    "testing",
 ]
+
+# A name is imported when it is asked for: TensorFlow takes seconds, and the command line has help to show.
+_HOMES = {
+    "Classifier": "keras_fisher.classifiers",
+    "FisherDetector": "keras_fisher.detectors",
+    "Spectrum": "keras_fisher.fisher",
+    "fisher_spectrum": "keras_fisher.fisher",
+    "likelihoods": "keras_fisher.fisher",
+    "load_detector": "keras_fisher.detectors",
+    "solvers": "keras_fisher.fisher",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        value = importlib.import_module(f"{__name__}.{name}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

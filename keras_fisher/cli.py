@@ -59,6 +59,8 @@ def demo(
         sys.stdout.reconfigure(errors="replace")  # A λ too many for an old code page is no reason to stop.
     console = Console()
     with contextlib.nullcontext() if quiet else console.status("Starting TensorFlow"), held_back_stderr():
+        # oneDNN is the default on the newest processors only. On the others it halves the time of the demo.
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf  # noqa: PLC0415
 

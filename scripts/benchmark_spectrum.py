@@ -220,7 +220,8 @@ def cost(count: int, repeats: int) -> dict:
         "lanczos_one_eigenpair": spectrum("lanczos", 1, True),
     }
     for candidate in candidates.values():
-        candidate(), candidate()
+        candidate()
+        candidate()
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
         for name, candidate in candidates.items():

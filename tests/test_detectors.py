@@ -176,15 +176,19 @@ def test_batch_size_reaches_the_classifier(kind, classifier, images, attacked, m
 def test_noisy_negatives_are_as_long_as_the_attack_by_default(kind, classifier, images, attacked):
     norms = np.linalg.norm((attacked - images).reshape(24, -1).astype(np.float64), axis=1)
     noisy = kf.detectors.matched_noise(classifier, images, norms, seed=5)
-    default = kind(classifier, seed=5).fit(images, attacked).score_samples(images)
-    given = kind(classifier, seed=5).fit(images, attacked, noisy).score_samples(images)
+    default = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked).score_samples(images)
+    given = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked, noisy).score_samples(images)
     np.testing.assert_array_equal(default, given)
-    without = kind(classifier, seed=5).fit(images, attacked, images[:0]).score_samples(images)
+    without = (
+        kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked, images[:0]).score_samples(images)
+    )
     assert np.any(without != default)
 
 
 def test_fit_takes_other_numbers_with_noisy_images(kind, classifier, images, attacked):
-    assert kind(classifier).fit(images[:20], attacked[:9], noisy=images[20:]).predict(images).shape == (24,)
+    assert kind(classifier, head="gaussian_nb").fit(images[:20], attacked[:9], noisy=images[20:]).predict(
+        images
+    ).shape == (24,)
 
 
 # Features
@@ -300,7 +304,7 @@ def test_naive_bayes_is_not_upset_by_pads(classifier, images, attacked):
 
 
 def test_fisher_detector_finds_least_norm_attacks_on_images_it_has_not_seen(classifier, sample):
-    images, labels = (array[:300] for array in sample)
+    images, labels = (array[:200] for array in sample)
     result = kf.attacks.least_perturbation(kf.attacks.OSSA(), classifier, images, labels)
     keep = result.success & (result.norms > 0)
     detectors = {
@@ -309,7 +313,7 @@ def test_fisher_detector_finds_least_norm_attacks_on_images_it_has_not_seen(clas
         "softmax": kf.detectors.SoftmaxDetector(classifier),
     }
     scores = kf.detectors.holdout_auc(detectors, images[keep], result.images[keep])
-    # Measured on these 280: 0.999, 0.997 and 1.000; with seeds 0 to 9 not below 0.993.
+    # Measured on these 183: 0.991, 0.991 and 1.000; with seeds 1 to 9 not less.
     assert all(score.auc >= 0.98 for score in scores.values()), scores
 
 
@@ -328,10 +332,18 @@ def test_head_that_is_no_estimator_is_refused(kind, classifier, head):
         kind(classifier, head=head)
 
 
-@pytest.mark.parametrize("head", [Ridge(), SVC()])
-def test_head_without_probabilities_is_refused(kind, classifier, head):
-    with pytest.raises(TypeError, match=r"with predict_proba, got .*CalibratedClassifierCV"):
-        kind(classifier, head=head)
+def test_head_without_probabilities_is_refused(kind, classifier, images, attacked):
+    with pytest.raises(
+        TypeError, match=r"`head` must have predict_proba, got Ridge\(\).*CalibratedClassifierCV"
+    ):
+        kind(classifier, head=Ridge())
+    # A support vector machine has them or not by its settings.
+    detector = kind(classifier, head=SVC())
+    with pytest.raises(
+        TypeError, match=r"`head` must have predict_proba, got SVC\(\).*CalibratedClassifierCV"
+    ):
+        detector.fit(images, attacked)
+    assert not hasattr(detector, "head_")
 
 
 def test_calibrated_head_is_taken(classifier, images, attacked):

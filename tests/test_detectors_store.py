@@ -227,7 +227,7 @@ def test_description_and_manifest_say_what_is_in_the_folder(folder):
     assert description["settings"]["head"] == "random_forest"
     assert description["class_names"] == ["not adversarial", "adversarial"]
     assert description["classifier"] == {
-        "from_logits": "auto",
+        "from_logits": True,
         "bounds": [0.0, 1.0],
         "image_shape": list(SHAPE),
         "num_classes": 4,
@@ -384,7 +384,7 @@ def test_file_that_is_broken_with_a_manifest_to_match_is_reported(folder, name, 
         ({"kind": "SoftmaxDetector"}, r"detector\.json that can be read.*num_eigenvalues"),
         ({"settings": {"head": "random_forest", "magic": 1}}, r"detector\.json that can be read.*magic"),
         ({"settings": {"head": "random_forest", "seed": "x"}}, r"detector\.json that can be read.*`seed`"),
-        ({"settings": {"head": "random_forest", "solver": {"solver": "os"}}}, r"detector\.json.*kf\.solvers"),
+        ({"settings": {"head": "random_forest", "solver": {"class": "os"}}}, r"detector\.json.*kf\.solvers"),
         ({"settings": {}}, r"detector\.json that can be read"),
         ({"classifier": {"bounds": None}}, r"detector\.json that can be read.*from_logits"),
         ({"classifier": {"bounds": [1, 0], "from_logits": "auto"}}, "`bounds` must be a pair"),

@@ -186,8 +186,8 @@ class Network:
                 )
             warnings.warn(
                 "The model returns probabilities from a softmax that is not its last layer. Their log is "
-                "used, which is wrong where float32 rounds one to 0 or 1. Pass a model that returns logits, or "
-                "one whose last layer is the softmax.",
+                "used, which is wrong where float32 rounds one to 0 or 1. Pass a model that returns logits, "
+                "or one whose last layer is the softmax.",
                 stacklevel=4,
             )
             self._takes_log = True

@@ -1,6 +1,6 @@
 """What the library does, on real handwritten digits, in a minute: `keras-fisher demo`."""
 
-from keras_fisher.demo.figure import write_figure
+from keras_fisher.demo.figure import draw_figure, write_figure
 from keras_fisher.demo.report import print_report
 from keras_fisher.demo.run import DemoReport, Detection, DetectorScore, Example, Fooling, LeastNorm, run_demo
 
@@ -11,6 +11,7 @@ __all__ = [
     "Example",
     "Fooling",
     "LeastNorm",
+    "draw_figure",
     "print_report",
     "run_demo",
     "write_figure",

@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 
 from keras_fisher.checks import check_integer, check_real, message
 from keras_fisher.classifiers import Classifier, as_classifier
-from keras_fisher.detectors.heads import check_head, make_head
+from keras_fisher.detectors.heads import check_head, check_probabilities, make_head
 from keras_fisher.detectors.label_attack import label_attack
 from keras_fisher.detectors.labelled_images import LabelledImages
 from keras_fisher.detectors.store import StoredDetector, write_detector
@@ -86,7 +86,7 @@ class Detector(abc.ABC):
         """Returns itself, fitted to images that have their labels already.
 
         Raises:
-            TypeError: no LabelledImages.
+            TypeError: no LabelledImages, or a head that gives no probabilities.
             ValueError: only adversarial images, or none, or features that are the same for all.
         """
         if not isinstance(labelled, LabelledImages):
@@ -101,7 +101,8 @@ class Detector(abc.ABC):
             remedy = "Its softmax may be saturated to exactly one."
             raise ValueError(message("classifier", "answer differently to different images", found, remedy))
         head = make_head(self.head, self.seed)
-        self.head_ = head.fit(features, labelled.is_adversarial.astype(np.int64))
+        head.fit(features, labelled.is_adversarial.astype(np.int64))
+        self.head_ = check_probabilities(head, head)
         return self
 
     @final

@@ -25,7 +25,7 @@ def make_head(head: str | BaseEstimator, seed: int) -> Any:
 
 
 def check_head(head: Any) -> Any:
-    """Returns `head`: a name, or a scikit-learn classifier that gives probabilities.
+    """Returns `head`: a name, or a scikit-learn classifier of a kind that gives probabilities.
 
     Raises:
         ValueError: a name that there is not.
@@ -37,9 +37,19 @@ def check_head(head: Any) -> Any:
     if isinstance(head, type) or not hasattr(head, "fit") or not hasattr(head, "get_params"):
         remedy = f"Pass an object, {head.__name__}()." if isinstance(head, type) else ""
         raise TypeError(message("head", rule, repr(head), remedy))
-    if not hasattr(head, "predict_proba"):
+    # Of the class: an object may come to have it by being fitted.
+    return check_probabilities(head, type(head))
+
+
+def check_probabilities(head: Any, asked: Any) -> Any:
+    """Returns `head` if `asked`, the fitted head or its class, has `predict_proba`.
+
+    Raises:
+        TypeError: it has not.
+    """
+    if not hasattr(asked, "predict_proba"):
         remedy = "Wrap it in sklearn.calibration.CalibratedClassifierCV."
-        raise TypeError(message("head", f"{rule} with predict_proba", repr(head), remedy))
+        raise TypeError(message("head", "have predict_proba", repr(head), remedy))
     return head
 
 

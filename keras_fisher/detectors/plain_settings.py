@@ -28,7 +28,7 @@ def to_plain(name: str, value: Any) -> Any:
     solver = type(value).__name__
     if solver in solvers.__all__ and type(value) is getattr(solvers, solver):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {"solver": solver} | {
+        return {"class": solver} | {
             field: to_plain(f"{name}.{field}", part) for field, part in fields.items()
         }
     raise TypeError(message(name, "be plain, or a solver of kf.solvers, to be saved", repr(value)))
@@ -43,9 +43,9 @@ def from_plain(value: Any) -> Any:
     """
     if not isinstance(value, dict):
         return value
-    solver = value.get("solver")
+    solver = value.get("class")
     if solver not in solvers.__all__:
         raise ValueError(message("solver", "be one of kf.solvers", repr(solver)))
     return getattr(solvers, solver)(
-        **{name: from_plain(part) for name, part in value.items() if name != "solver"}
+        **{name: from_plain(part) for name, part in value.items() if name != "class"}
     )

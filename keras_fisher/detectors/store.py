@@ -9,7 +9,6 @@ import os
 import pathlib
 import secrets
 import shutil
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -151,14 +150,13 @@ def _describe(stored: StoredDetector) -> dict[str, Any]:
     }
 
 
-def _from_logits(classifier: Classifier) -> bool | str:
-    """Returns the setting with which a new Classifier of the same model gives the same logits."""
+def _from_logits(classifier: Classifier) -> bool:
+    """Returns the setting, no longer "auto", with which a new Classifier gives the same logits."""
     sides = [side or 64 for side in classifier.image_shape]
     trial = np.random.default_rng(0).uniform(*(classifier.bounds or (0.0, 1.0)), (2, *sides))
     trial = trial.astype(classifier.image_dtype.as_numpy_dtype)
-    for setting in ("auto", True, False):
-        with contextlib.suppress(ValueError), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Its user has seen them.
+    for setting in (True, False):
+        with contextlib.suppress(ValueError):
             again = Classifier(classifier.model, setting, classifier.bounds)
             if np.array_equal(again.logits(trial), classifier.logits(trial)):
                 return setting
