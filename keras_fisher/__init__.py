@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_fisher import attacks, datasets, detectors, models, testing
+    from keras_fisher import artefacts, attacks, datasets, detectors, models, testing
     from keras_fisher.classifiers import Classifier
     from keras_fisher.detectors import FisherDetector, load_detector
     from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
@@ -24,6 +24,7 @@ __all__ = [
     "Classifier",
     "FisherDetector",
     "Spectrum",
+    "artefacts",
     "attacks",
     "datasets",
     "detectors",

@@ -174,7 +174,7 @@ def test_batch_size_reaches_the_classifier(kind, classifier, images, attacked, m
 
 
 def test_noisy_negatives_are_as_long_as_the_attack_by_default(kind, classifier, images, attacked):
-    norms = np.linalg.norm((attacked - images).reshape(24, -1).astype(np.float64), axis=1)
+    norms = np.linalg.norm((attacked.astype(np.float64) - images).reshape(24, -1), axis=1)
     noisy = kf.detectors.matched_noise(classifier, images, norms, seed=5)
     default = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked).score_samples(images)
     given = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked, noisy).score_samples(images)
