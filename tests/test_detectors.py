@@ -178,11 +178,12 @@ def test_noisy_negatives_are_as_long_as_the_attack_by_default(kind, classifier, 
     noisy = kf.detectors.matched_noise(classifier, images, norms, seed=5)
     default = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked).score_samples(images)
     given = kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked, noisy).score_samples(images)
-    np.testing.assert_array_equal(default, given)
+    # The norms were summed in another order here, which may move the noise by a rounding.
+    np.testing.assert_allclose(default, given, rtol=1e-5)
     without = (
         kind(classifier, head="gaussian_nb", seed=5).fit(images, attacked, images[:0]).score_samples(images)
     )
-    assert np.any(without != default)
+    assert not np.allclose(without, default, rtol=1e-3)
 
 
 def test_fit_takes_other_numbers_with_noisy_images(kind, classifier, images, attacked):

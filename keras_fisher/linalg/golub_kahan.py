@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_fisher.checks import check_integer, check_real
 from keras_fisher.linalg.eigenpairs import Eigenpairs
 from keras_fisher.linalg.eigensolver import Eigensolver, random_unit_vector, relative_residuals
+from keras_fisher.linalg.gram import orthonormal_rows
 from keras_fisher.linalg.operator import (
     FactoredOperator,
     SymmetricOperator,
@@ -121,7 +122,8 @@ class GolubKahan(Eigensolver):
         )
         return Eigenpairs(
             ritz.values,
-            ritz.vectors if eigenvectors else None,
+            # Unit vectors also where the matrix is zero and every direction is an eigenvector.
+            orthonormal_rows(ritz.vectors, seed) if eigenvectors else None,
             relative_residuals(ritz.residuals, ritz.values),
             ritz.done,
             ritz.count,

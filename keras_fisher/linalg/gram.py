@@ -68,7 +68,7 @@ def leading_eigenpairs(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return eigenvalues, tf.linalg.matrix_transpose(columns)[:, ::-1][:, :count]
 
 
-def orthonormal_rows(vectors: Tensor, seed: int) -> Tensor:
+def orthonormal_rows(vectors: Tensor, seed: Tensor | int) -> Tensor:
     """Returns (batch, k, dim) orthonormal rows by Gram–Schmidt from the first row on.
 
     A row of the null space (zero, or dependent on those above) becomes a random direction orthogonal to them.
