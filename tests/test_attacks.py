@@ -296,6 +296,7 @@ def test_bad_settings_are_refused(make, error, words):
     [
         (np.zeros(23, int), ValueError, r"`labels` must have the shape \(24,\)"),
         (np.zeros((24, 10), int), ValueError, "not one-hot"),
+        (np.zeros((24, 1), int), ValueError, r"labels\[:, 0\]"),
         (np.zeros(24), TypeError, "`labels` must be integers"),
         (np.full(24, 10), ValueError, r"`labels` must be in \[0, 9\]"),
         (np.full(24, -1), ValueError, r"`labels` must be in \[0, 9\]"),

@@ -180,6 +180,9 @@ def test_what_is_no_model_is_refused():
     with pytest.raises(ValueError, match=r"keras\.Input"):
         kf.Classifier(keras.Sequential([layers.Dense(3)]))
     first, second = keras.Input(SHAPE), keras.Input(SHAPE)
+    both = keras.Model(first, [layers.Flatten()(first), layers.Dense(3)(layers.Flatten()(first))])
+    with pytest.raises(ValueError, match="one output"):
+        kf.Classifier(both)
     two = keras.Model([first, second], layers.Dense(3)(layers.Flatten()(layers.Add()([first, second]))))
     with pytest.raises(ValueError, match="one tensor of images"):
         kf.Classifier(two)

@@ -111,6 +111,8 @@ def check_labels(labels: Any, num_images: int, num_classes: int, argument: str =
         raise TypeError(message(argument, "be integers", f"dtype {array.dtype}", remedy))
     if array.shape != (num_images,):
         remedy = "Class indices, not one-hot rows: labels.argmax(axis=-1)." if array.ndim == 2 else ""
+        if array.shape == (num_images, 1):
+            remedy = "Drop the last axis: labels[:, 0]."
         raise ValueError(message(argument, f"have the shape ({num_images},)", array.shape, remedy))
     if array.size and (array.min() < 0 or array.max() >= num_classes):
         raise ValueError(

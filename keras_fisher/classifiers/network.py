@@ -127,7 +127,11 @@ class Network:
         key = (key, image_shape)
         if key not in self._programs:
             signature = [tf.TensorSpec([None, *image_shape], self.image_dtype), *more]
-            self._programs[key] = tf.function(function, input_signature=signature, autograph=False)
+            program = tf.function(function, input_signature=signature, autograph=False)
+            # Several programs of one function are meant: one for each solver and its settings. TensorFlow
+            # takes them for one that is traced again and again, and would tell the user so at length.
+            program._omit_frequent_tracing_warning = True
+            self._programs[key] = program
         return self._programs[key]
 
     def _predict(self, images: Array) -> Array:
@@ -223,6 +227,9 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
     Raises:
         ValueError: several inputs, or a model that is not built.
     """
+    if len(getattr(model, "outputs", None) or [None]) != 1:
+        remedy = "Wrap the one that is meant: keras.Model(model.inputs, model.outputs[0])."
+        raise ValueError(message("model", "have one output", f"{len(model.outputs)} outputs", remedy))
     shape = getattr(model, "input_shape", None) if model.built else None
     if isinstance(shape, (list, dict)) and len(shape) != 1:
         raise ValueError(message("model", "take one tensor of images", f"{len(shape)} inputs"))
@@ -236,7 +243,8 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
                 "model",
                 "know the shape of its images",
                 "a model without an input shape",
-                "Start it with keras.Input(shape).",
+                "Start it with keras.Input(shape); a subclassed model is wrapped: "
+                "inputs = keras.Input(shape); keras.Model(inputs, model(inputs)).",
             )
         )
     return tuple(shape[1:])

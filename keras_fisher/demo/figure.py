@@ -121,7 +121,7 @@ def _draw_histograms(figure: SubFigure, detections: tuple[Detection, ...]) -> No
             axes.hist(values, bins, color=colour, alpha=0.25)
             axes.hist(values, bins, color=colour, histtype="step", linewidth=1.6, label=name)
         auc = f"held-out AUC of the eigenvalues {100 * detection.scores[0].auc:.1f} %"
-        axes.set_title(f"{detection.setting}: {len(detection.clean)} images; {auc}", fontsize=14, loc="left")
+        axes.set_title(f"{detection.setting}: {len(detection.clean)} images; {auc}", fontsize=13, loc="left")
         axes.set_xlabel(r"$\log_{10}\ \lambda_1$, in nats per squared unit of pixels", fontsize=13)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="upper left", frameon=False, fontsize=12)

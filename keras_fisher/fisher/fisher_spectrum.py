@@ -47,7 +47,7 @@ def fisher_spectrum(
         solver: "exact" (Gram matrix over classes, C − 1 backward passes), "golub_kahan" (few pairs, or many
             classes), "lanczos", "power", "dense" (the explicit matrix; an oracle), the paper's Monte Carlo
             "alias_power" and "alias_lanczos", or an object of `kf.solvers` with its settings. "auto" is
-            "golub_kahan" for one pair or for more than 64 outputs, else "exact".
+            "golub_kahan" for one pair of more than 5 outputs, or more than 64 outputs; else "exact".
         eigenvectors: whether to return them.
         batch_size: images at once; None chooses by their size. It bounds the memory.
         seed: of start vectors and draws.

@@ -83,6 +83,9 @@ class PullbackOperator(FactoredOperator):
     def start(self) -> Tensor:
         return self._metric.start()
 
+    def least_dimension(self) -> Tensor:
+        return self._metric.least_dimension()
+
     def apply(self, vectors: Tensor) -> Tensor:
         directions, norms = normalize(vectors)
         tangents = self._push_forward(directions)  # v → J v

@@ -25,6 +25,7 @@ SOLVERS: dict[str, Solver] = {
 
 #: Up to here all backward passes at once are the cheapest way to several eigenpairs.
 _MAX_EXACT_OUTPUTS = 64
+_MAX_EXACT_FOR_ONE = 5
 
 
 def choose_solver(solver: str | Solver, num_eigenpairs: int | None, num_outputs: int) -> Solver:
@@ -39,7 +40,8 @@ def choose_solver(solver: str | Solver, num_eigenpairs: int | None, num_outputs:
     if not isinstance(solver, str):
         raise TypeError(message("solver", "be a name or an object of kf.solvers", type(solver).__name__))
     if solver == "auto":
-        is_small = num_outputs <= _MAX_EXACT_OUTPUTS and num_eigenpairs != 1
+        # With few outputs even one pair is no dearer exactly, and the exact answer has no blind spot.
+        is_small = num_outputs <= (_MAX_EXACT_FOR_ONE if num_eigenpairs == 1 else _MAX_EXACT_OUTPUTS)
         return SOLVERS["exact" if is_small else "golub_kahan"]
     if solver not in SOLVERS:
         names = ", ".join(repr(name) for name in ("auto", *SOLVERS))
@@ -68,7 +70,7 @@ def choose_num_eigenpairs(
         return inner.default_num_eigenpairs(rank_bound)
     most = inner.max_num_eigenpairs(rank_bound)
     if most < rank_bound:
-        remedy = f'{type(inner).__name__} finds {most}; use solver="lanczos" or "exact" for more.'
+        remedy = f'{type(inner).__name__} finds {most}; use solver="exact" for more.'
         check_integer("num_eigenpairs", num_eigenpairs, 1, remedy=remedy)
         if most < num_eigenpairs <= rank_bound:
             raise ValueError(message("num_eigenpairs", f"be at most {most}", num_eigenpairs, remedy))

@@ -17,11 +17,13 @@ class Spectrum:
     eigenvectors: Array | None
     #: (n, k) ‖G v − λ v‖ / λ₁; 0 where λ₁ is 0.
     residual_norms: Array
-    #: (n,) bool: every λ is certified by its residual to the solver's tolerance.
+    #: (n,) bool. Iterative solvers: the residual of every pair is at most the tolerance times its own
+    #: eigenvalue ("golub_kahan": the estimated error of λ is). "exact" and "dense": always, if finite.
     converged: Array
     #: (n,) int: backward passes spent (a double backward pass counts as one): a gradient attack pays one.
     num_backward: Array
-    #: (n, k) natural logarithm of the eigenvalues, finite also where they underflow; −inf for an exact zero.
+    #: (n, k) natural logarithm of the eigenvalues, finite also where all of them underflow because the
+    #: classifier is so sure. Below about 1e-16 λ₁ an eigenvalue is rounding, and −inf if it came out as zero.
     log_eigenvalues: Array
 
     def __len__(self) -> int:

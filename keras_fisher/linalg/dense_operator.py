@@ -57,4 +57,4 @@ class DenseOperator(FactoredOperator):
         return tf.one_hot(longest, self.factor_dim, dtype=tf.float64)
 
     def restrict(self, indices: Tensor) -> DenseOperator:
-        return DenseOperator(factors=tf.gather(self._factors, indices))
+        return type(self)(factors=tf.gather(self._factors, indices))

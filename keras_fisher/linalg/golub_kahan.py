@@ -52,7 +52,8 @@ class GolubKahan(Eigensolver):
     soon as they are half of it, and the others go on with a forward pass of their own.
 
     The blind spot of every Krylov method: an eigenvector of which the start has nearly nothing goes unseen.
-    For one pair the answer may then be the second one; several are believed only when the space is full.
+    One pair is therefore believed after `operator.least_dimension` steps, several when the space is full.
+    That makes a wrong answer rare, not impossible; `Gram` has no such spot.
 
     Args:
         tolerance: stop where the relative error of each eigenvalue is at most this, by Kato and Temple's
@@ -191,6 +192,11 @@ class GolubKahan(Eigensolver):
         rounding = operator.precision * values[:, :1]
         errors = rounding + _estimated_errors(values, residuals, tf.linalg.eigvalsh(extended)[:, ::-1])
         accurate = tf.reduce_all(errors <= self.tolerance * values, axis=-1)
+        # One pair is there once its error is small, if the start was good. Of several one may still hide, of
+        # which the start has nothing: they are believed at the end only.
+        believed_from = dimension
+        if num_eigenpairs == 1:
+            believed_from = tf.minimum(operator.least_dimension(), dimension)
         keep = ritz.done[:, None]
         return ritz._replace(
             values=tf.where(keep, ritz.values, values),
@@ -198,9 +204,7 @@ class GolubKahan(Eigensolver):
             residuals=tf.where(keep, ritz.residuals, residuals + rounding),
             # Each step costs two products, the first one (which has no v yet) a single one.
             count=ritz.count + tf.where(ritz.done, 0, tf.where(step > 0, 2, 1)),
-            # One pair is there once its error is small. Of several one may still hide, of which the start
-            # vector has nothing: they are believed at the end only.
-            done=ritz.done | (accurate & (step >= (1 if num_eigenpairs == 1 else dimension))),
+            done=ritz.done | (accurate & (step >= believed_from)),
         )
 
 

@@ -27,6 +27,9 @@ from keras_fisher.linalg.operator import (
 )
 from keras_fisher.typing import Tensor
 
+#: Steps before one eigenpair is believed: ten classes fill the space with them.
+_LEAST_DIMENSION = 10
+
 
 class _State(NamedTuple):
     """A Q = Q T + β q eᵀ after `size` steps. The Ritz pairs of a matrix stay as when it converged."""
@@ -50,8 +53,8 @@ class Lanczos(Eigensolver):
     that repeated eigenvalues come out with their multiplicity. A factored operator A = RᵀR is worked on as
     R Rᵀ where that is smaller: ten numbers a vector in place of ten thousand pixels.
 
-    One pair (k = 1) is done as soon as its residual is small; for several the space is filled: a repeated
-    eigenvalue could hide otherwise.
+    One pair (k = 1) is believed when its residual is small, after ten steps; several when the space is full,
+    since a repeated eigenvalue could hide otherwise.
 
     Args:
         max_dimension: of the Krylov space; None is the rank and one, at most 2k + 40.
@@ -153,9 +156,11 @@ class Lanczos(Eigensolver):
             residuals = tf.sqrt(
                 tf.square(beta[:, None] * last) + tf.square(operator.precision * values[:, :1])
             )
-            # One pair is there once its residual is small. Of several one may still hide, of which the start
-            # vector has nothing (a repeated eigenvalue shows once): they are believed at the end only.
-            believable = (num_eigenpairs == 1) | (state.size + 1 >= dimension)
+            # A small residual says that there is an eigenvalue, not that it is the largest: the random start
+            # may have nearly nothing of that. Of several pairs one may hide even if it has (a repeated
+            # eigenvalue shows once): they are believed at the end only.
+            believed_from = min(dimension, _LEAST_DIMENSION) if num_eigenpairs == 1 else dimension
+            believable = state.size + 1 >= believed_from
             keep = state.done[:, None]
             values = tf.where(keep, state.ritz_values, values)
             residuals = tf.where(keep, state.residuals, residuals)

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from keras_fisher.typing import Tensor
 
+#: Steps that a Krylov method takes from a start of which nothing is known before it believes one eigenpair.
+DEFAULT_LEAST_DIMENSION = 8
+
 
 class SymmetricOperator(abc.ABC):
     """A batch of symmetric positive semi-definite matrices A, of shape (batch, dim, dim).
@@ -83,6 +86,14 @@ class FactoredOperator(SymmetricOperator):
     @abc.abstractmethod
     def start(self) -> Tensor:
         """Returns (batch, factor_dim) float64 of unit norm: a guess of the top eigenvector of R Rᵀ."""
+
+    def least_dimension(self) -> Tensor:
+        """Returns (batch,) int32: the steps from `start` before which no single eigenpair is believed.
+
+        A small residual says that there is an eigenvalue, not that it is the largest. One where the start is
+        known to be close to the top eigenvector; more where it could be nearly orthogonal to it.
+        """
+        return tf.fill([self.batch_size], DEFAULT_LEAST_DIMENSION)
 
     @abc.abstractmethod
     def restrict(self, indices: Tensor) -> FactoredOperator:

@@ -8,7 +8,11 @@ import tensorflow as tf
 
 from keras_fisher.classifiers.class_odds import class_odds
 from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
+from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION, normalize
 from keras_fisher.typing import Tensor
+
+#: 1 − p of the top class from which on other classes than the second may carry the top eigenvector.
+_UNSURE = 0.1
 
 
 class _CategoricalMetric(OutputMetric):
@@ -44,7 +48,15 @@ class _CategoricalMetric(OutputMetric):
 
     def start(self) -> Tensor:
         # e_t without its part along the null vector √p: the image Rᵀu is the gradient of the top class.
-        return self._root_p_top * self._root_rest - self._is_top * tf.sqrt(self._s)
+        gradient = self._root_p_top * self._root_rest - self._is_top * tf.sqrt(self._s)
+        # Where several classes are likely, the top eigenvector may be a contrast among them to which that
+        # gradient is orthogonal: a random part is added.
+        noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[0, 0], dtype=tf.float64)
+        noise *= tf.sqrt(self._s) * self._root_rest + self._is_top * self._root_p_top  # √p
+        return normalize(tf.where(self._s < _UNSURE, gradient, gradient + noise))[0]
+
+    def least_dimension(self) -> Tensor:
+        return tf.where(self._s[:, 0] < _UNSURE, 1, DEFAULT_LEAST_DIMENSION)
 
     def basis(self) -> tuple[Tensor, Tensor]:
         num_classes = self._rest.shape[1]

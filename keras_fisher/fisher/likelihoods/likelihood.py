@@ -6,6 +6,7 @@ import abc
 
 import tensorflow as tf
 
+from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION
 from keras_fisher.typing import Tensor
 
 
@@ -31,6 +32,10 @@ class OutputMetric(abc.ABC):
     @abc.abstractmethod
     def start(self) -> Tensor:
         """Returns (batch, factor_dim), unit norm: where Golub–Kahan starts."""
+
+    def least_dimension(self) -> Tensor:
+        """Returns (batch,) int32, see `FactoredOperator.least_dimension`."""
+        return tf.fill(tf.shape(self.log_scale), DEFAULT_LEAST_DIMENSION)
 
     @abc.abstractmethod
     def basis(self) -> tuple[Tensor, Tensor]:
