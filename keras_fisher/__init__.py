@@ -10,8 +10,8 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_fisher import artefacts, attacks, datasets, detectors, models, testing
-    from keras_fisher.classifiers import Classifier
+    from keras_fisher import artefacts, attacks, datasets, detectors, interop, models, testing
+    from keras_fisher.classifiers import Classifier, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
     from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
 
@@ -28,7 +28,9 @@ __all__ = [
     "attacks",
     "datasets",
     "detectors",
+    "ensemble",
     "fisher_spectrum",
+    "interop",
     "likelihoods",
     "load_detector",
     "models",
@@ -41,6 +43,7 @@ _HOMES = {
     "Classifier": "keras_fisher.classifiers",
     "FisherDetector": "keras_fisher.detectors",
     "Spectrum": "keras_fisher.fisher",
+    "ensemble": "keras_fisher.classifiers",
     "fisher_spectrum": "keras_fisher.fisher",
     "likelihoods": "keras_fisher.fisher",
     "load_detector": "keras_fisher.detectors",

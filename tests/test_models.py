@@ -1,12 +1,45 @@
-"""LeNet-5: its architecture, and where its weights come from."""
+"""The nets: their architectures, and where their weights come from."""
 
+import dataclasses
+import itertools
 import shutil
+from collections.abc import Callable
 
 import keras
 import numpy as np
 import pytest
 
 from keras_fisher import artefacts, datasets, models
+
+
+@dataclasses.dataclass(frozen=True)
+class Net:
+    """An architecture, how a small one of it is built, and where its stored weights are."""
+
+    name: str
+    build: Callable[..., keras.Model]
+    settings: dict
+    stored: str
+    folder: str
+    script: str
+
+    def small(self, weights=None) -> keras.Model:
+        return self.build(weights, **self.settings)
+
+    def images(self, number: int) -> np.ndarray:
+        shape = self.small().input_shape[1:]
+        return np.random.default_rng(0).random((number, *shape), dtype=np.float32)
+
+
+NETS = [
+    Net("lenet5", models.lenet5, {}, "mnist", "lenet5_mnist", r"scripts/train_lenet5\.py"),
+    Net("vgg", models.vgg, {"width": 2}, "cifar10", "vgg_cifar10", r"scripts/train_vgg\.py"),
+]
+
+
+@pytest.fixture(params=NETS, ids=[net.name for net in NETS])
+def net(request) -> Net:
+    return request.param
 
 
 def test_lenet5_is_the_net_that_it_says():
@@ -22,26 +55,117 @@ def test_lenet5_is_the_net_that_it_says():
     ]
 
 
-def test_lenet5_ends_in_logits():
-    model = models.lenet5()
+@pytest.mark.parametrize("width", [None, 8])
+def test_vgg_is_the_net_that_it_says(width):
+    model = models.vgg(width=width)
+    w = width or 64
+    assert model.name == "vgg"
+    assert model.input_shape == (None, 32, 32, 3)
+    assert model.output_shape == (None, 10)
+    maps = [3, w, w, 2 * w, 2 * w, 4 * w, 4 * w, 4 * w]
+    normalised = [
+        *[(3, 3, before, after) for before, after in itertools.pairwise(maps)],
+        # Three poolings leave 4 × 4 of the 32 × 32 pixels.
+        (16 * 4 * w, 512 * w // 64),
+    ]
+    expected = [shape for kernel in normalised for shape in (kernel, kernel[-1:], kernel[-1:])]
+    expected += [(512 * w // 64, 10), (10,)]
+    assert [tuple(weight.shape) for weight in model.trainable_variables] == expected
+    # Beside the trained ones only the moving mean and variance of each normalisation: the pixels' is fixed.
+    assert [tuple(weight.shape) for weight in model.non_trainable_variables if "seed" not in weight.name] == [
+        kernel[-1:] for kernel in normalised for _ in range(2)
+    ]
+
+
+def test_vgg_computes_in_the_order_that_it_says():
+    kinds = [type(layer).__name__ for layer in models.vgg(width=2).layers]
+    convolution = ["Conv2D", "BatchNormalization", "ReLU"]
+    end_of_block = ["MaxPooling2D", "Dropout"]
+    assert kinds == [
+        *["InputLayer", "Rescaling"],
+        *[*(2 * convolution), *end_of_block],
+        *[*(2 * convolution), *end_of_block],
+        *[*(3 * convolution), *end_of_block],
+        *["Flatten", "Dense", "BatchNormalization", "ReLU", "Dropout", "Dense"],
+    ]
+
+
+def test_vgg_centres_the_pixels_itself():
+    model = models.vgg(width=2)
+    centred = keras.Model(model.input, model.get_layer("rescaling").output)
+    pixels = np.linspace(0, 1, 5, dtype=np.float32)[:, None, None, None] * np.ones((32, 32, 3), np.float32)
+    np.testing.assert_array_equal(np.unique(centred(pixels)), [-2, -1, 0, 1, 2])
+
+
+def test_vgg_has_the_stored_width_with_the_stored_weights():
+    manifest = artefacts.check_manifest(artefacts.saved_model_path("vgg_cifar10") / "manifest.json")
+    stored = models.vgg(weights="cifar10")
+    assert stored.get_layer("convolution_1_1").filters == manifest["width"]
+    again = models.vgg(weights="cifar10", width=manifest["width"])
+    for expected, found in zip(stored.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(expected, found)
+
+
+def test_vgg_refuses_the_stored_weights_for_another_width():
+    width = models.vgg(weights="cifar10").get_layer("convolution_1_1").filters
+    rule = rf'`width` must be None or {width}, .*weights="cifar10".*got {2 * width}\..*train_vgg\.py --width'
+    with pytest.raises(ValueError, match=rule):
+        models.vgg(weights="cifar10", width=2 * width)
+
+
+@pytest.mark.parametrize("weights", [None, "cifar10"])
+@pytest.mark.parametrize(
+    ("width", "error", "rule"),
+    [
+        (0, ValueError, "be at least 1, got 0"),
+        (-32, ValueError, "be at least 1, got -32"),
+        (32.0, TypeError, "be an integer, got 32.0"),
+        (True, TypeError, "be an integer, got True"),
+        ("32", TypeError, "be an integer, got '32'"),
+    ],
+)
+def test_vgg_refuses_a_width_that_is_none(weights, width, error, rule):
+    with pytest.raises(error, match=f"`width` must {rule}"):
+        models.vgg(weights, width=width)
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
+def test_vgg_refuses_a_file_of_another_width(tmp_path, suffix):
+    path = tmp_path / f"net{suffix}"
+    model = models.vgg(width=2)
+    (model.save if suffix == ".keras" else model.save_weights)(path)
+    with pytest.raises(ValueError, match="`weights` must hold the weights of a vgg of width 3"):
+        models.vgg(path, width=3)
+
+
+def test_net_ends_in_logits(net):
+    model = net.small()
     assert model.layers[-1].activation is keras.activations.linear
-    logits = model(datasets.mnist_sample()[0][:50])
+    logits = model(net.images(50))
     assert np.min(logits) < 0
     assert np.ptp(np.sum(logits, axis=1)) > 1e-3
 
 
-def test_lenet5_drops_out_in_training_only():
-    model = models.lenet5()
-    images = datasets.mnist_sample()[0][:5]
+def test_net_drops_out_in_training_only(net):
+    model = net.small()
+    images = net.images(5)
     np.testing.assert_array_equal(model(images, training=False), model(images, training=False))
     assert np.any(np.asarray(model(images, training=True)) != np.asarray(model(images, training=True)))
 
 
-def test_random_weights_repeat_with_the_seed_and_differ_without():
+def test_every_dropout_of_a_net_drops_some(net):
+    dropouts = [layer for layer in net.small().layers if isinstance(layer, keras.layers.Dropout)]
+    assert len(dropouts) == {"lenet5": 2, "vgg": 4}[net.name]
+    for dropout in dropouts:
+        kept = np.asarray(dropout(np.ones((100, 100), np.float32), training=True)) > 0
+        assert 0.5 < np.mean(kept) < 1
+
+
+def test_random_weights_repeat_with_the_seed_and_differ_without(net):
     kernels = []
     for seed in (0, 0, 1):
         keras.utils.set_random_seed(seed)
-        kernels.append(models.lenet5().get_weights()[0])
+        kernels.append(net.small().get_weights()[0])
     np.testing.assert_array_equal(kernels[0], kernels[1])
     assert np.any(kernels[0] != kernels[2])
 
@@ -52,87 +176,93 @@ def test_stored_lenet5_classifies_the_sample():
     assert np.mean(np.argmax(logits, axis=1) == labels) >= 0.99
 
 
-def test_stored_lenet5_is_small_and_reports_its_accuracy():
-    folder = artefacts.saved_model_path("lenet5_mnist")
-    manifest = artefacts.check_manifest(folder / "manifest.json")
-    assert manifest["files"]["model.keras"]["bytes"] < 400_000
-    assert manifest["metrics"]["test_accuracy"] >= 0.992
+@pytest.mark.parametrize(
+    ("folder", "max_bytes", "min_accuracy"),
+    [("lenet5_mnist", 400_000, 0.992), ("vgg_cifar10", 5_000_000, 0.85)],
+)
+def test_stored_net_is_small_and_reports_its_accuracy(folder, max_bytes, min_accuracy):
+    manifest = artefacts.check_manifest(artefacts.saved_model_path(folder) / "manifest.json")
+    assert manifest["files"]["model.keras"]["bytes"] < max_bytes
+    assert manifest["metrics"]["test_accuracy"] >= min_accuracy
     assert manifest["metrics"]["test_images"] == 10_000
 
 
-def test_stored_lenet5_loads_in_plain_keras():
-    path = artefacts.saved_model_path("lenet5_mnist") / "model.keras"
-    images = datasets.mnist_sample()[0][:20]
-    plain = keras.models.load_model(path)
-    np.testing.assert_array_equal(plain(images), models.lenet5(weights="mnist")(images))
+def test_stored_net_loads_in_plain_keras(net):
+    plain = keras.models.load_model(artefacts.saved_model_path(net.folder) / "model.keras")
+    images = net.images(20)
+    np.testing.assert_array_equal(plain(images), net.build(weights=net.stored)(images))
 
 
 @pytest.fixture
-def copied(tmp_path, monkeypatch):
-    """A copy of the stored LeNet-5, in the place of the real one."""
-    folder = tmp_path / "saved_models" / "lenet5_mnist"
-    shutil.copytree(artefacts.saved_model_path("lenet5_mnist"), folder)
+def copied(net, tmp_path, monkeypatch):
+    """A copy of the stored net, in the place of the real one."""
+    folder = tmp_path / "saved_models" / net.folder
+    shutil.copytree(artefacts.saved_model_path(net.folder), folder)
     monkeypatch.setattr(artefacts, "_PACKAGE", tmp_path / "keras_fisher")
     return folder
 
 
-def test_stored_weights_that_were_changed_are_refused(copied):
-    models.lenet5(weights="mnist")
-    other = models.lenet5()
-    other.save(copied / "model.keras")
-    with pytest.raises(ValueError, match=r"'model\.keras'.*changed.*scripts/train_lenet5\.py"):
-        models.lenet5(weights="mnist")
+def test_stored_weights_that_were_changed_are_refused(net, copied):
+    net.build(weights=net.stored)
+    net.small().save(copied / "model.keras")
+    with pytest.raises(ValueError, match=rf"'model\.keras'.*changed.*{net.script}"):
+        net.build(weights=net.stored)
 
 
-def test_stored_weights_that_are_missing_say_what_to_do(copied):
+def test_stored_weights_that_are_missing_say_what_to_do(net, copied):
     shutil.rmtree(copied)
-    with pytest.raises(FileNotFoundError, match=r"lenet5_mnist.*scripts/"):
-        models.lenet5(weights="mnist")
+    with pytest.raises(FileNotFoundError, match=rf"{net.folder}.*scripts/"):
+        net.build(weights=net.stored)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
 @pytest.mark.parametrize("as_text", [True, False])
-def test_weights_come_back_from_a_file(tmp_path, suffix, as_text):
+def test_weights_come_back_from_a_file(net, tmp_path, suffix, as_text):
     path = tmp_path / f"net{suffix}"
-    model = models.lenet5()
+    model = net.small()
+    # Not the first values: those of a normalisation are the same in every net.
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.random(weight.shape) for weight in model.get_weights()])
     (model.save if suffix == ".keras" else model.save_weights)(path)
-    loaded = models.lenet5(weights=str(path) if as_text else path)
+    loaded = net.small(str(path) if as_text else path)
     for expected, found in zip(model.get_weights(), loaded.get_weights(), strict=True):
         np.testing.assert_array_equal(expected, found)
 
 
 @pytest.mark.parametrize("weights", ["imagenet", "net.h5", ""])
-def test_weights_of_an_unknown_kind_are_refused(weights):
-    with pytest.raises(ValueError, match=r'`weights` must be None, "mnist", or the path of a .keras'):
-        models.lenet5(weights=weights)
+def test_weights_of_an_unknown_kind_are_refused(net, weights):
+    with pytest.raises(ValueError, match=f'`weights` must be None, "{net.stored}", or the path of a .keras'):
+        net.build(weights=weights)
 
 
 @pytest.mark.parametrize("weights", [3, True, np.zeros(3)])
-def test_weights_of_a_wrong_type_are_refused(weights):
-    with pytest.raises(TypeError, match='`weights` must be None, "mnist", or the path'):
-        models.lenet5(weights=weights)
+def test_weights_of_a_wrong_type_are_refused(net, weights):
+    with pytest.raises(TypeError, match=f'`weights` must be None, "{net.stored}", or the path'):
+        net.build(weights=weights)
 
 
-def test_weights_file_that_is_missing_is_reported(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no such file.*scripts/train_lenet5\.py"):
-        models.lenet5(weights=tmp_path / "net.keras")
+def test_weights_file_that_is_missing_is_reported(net, tmp_path):
+    with pytest.raises(FileNotFoundError, match=rf"no such file.*{net.script}"):
+        net.build(weights=tmp_path / "net.keras")
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-def test_weights_of_another_net_are_refused(tmp_path, suffix):
+def test_weights_of_another_net_are_refused(net, tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
-    other = keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+    other = keras.Sequential(
+        [keras.Input(net.small().input_shape[1:]), keras.layers.Flatten(), keras.layers.Dense(10)]
+    )
     (other.save if suffix == ".keras" else other.save_weights)(path)
-    with pytest.raises(ValueError, match="`weights` must hold the weights of a lenet5"):
-        models.lenet5(weights=path)
+    with pytest.raises(ValueError, match=f"`weights` must hold the weights of a {net.name}.*{net.script}"):
+        net.small(path)
 
 
 @pytest.mark.parametrize("suffix", [".keras", ".weights.h5"])
-def test_broken_weights_file_is_refused(tmp_path, suffix):
+def test_broken_weights_file_is_refused(net, tmp_path, suffix):
     path = tmp_path / f"net{suffix}"
     path.write_bytes(b"not a model")
-    with pytest.raises(ValueError, match="`weights` must hold the weights of a lenet5"):
-        models.lenet5(weights=path)
+    with pytest.raises(ValueError, match=f"`weights` must hold the weights of a {net.name}"):
+        net.small(path)
 
 
 @pytest.mark.slow
@@ -147,3 +277,21 @@ def test_stored_lenet5_has_the_accuracy_that_its_manifest_reports():
     accuracy = np.mean(np.argmax(logits, axis=1) == labels)
     # Other kernels round otherwise: up to two images that lie on a decision boundary may change sides.
     assert accuracy == pytest.approx(manifest["metrics"]["test_accuracy"], abs=2e-4)
+
+
+@pytest.mark.slow
+def test_stored_vgg_has_the_accuracy_that_its_manifest_reports():
+    import tensorflow_datasets as tfds
+
+    if not tfds.builder("cifar10").is_prepared():
+        pytest.skip(
+            "CIFAR-10 is not prepared: run `keras_fisher.datasets.load('cifar10', 'test')` with a network"
+        )
+    images, labels = datasets.load("cifar10", "test[:2000]")
+    manifest = artefacts.check_manifest(artefacts.saved_model_path("vgg_cifar10") / "manifest.json")
+    logits = models.vgg(weights="cifar10").predict(images, batch_size=500, verbose=0)
+    accuracy = np.mean(np.argmax(logits, axis=1) == labels)
+    expected = manifest["metrics"]["test_accuracy"]
+    # 2,000 images drawn from 10,000 without replacement: three standard deviations of their accuracy.
+    deviation = np.sqrt(expected * (1 - expected) / 2000 * (10_000 - 2000) / 9999)
+    assert accuracy == pytest.approx(expected, abs=3 * deviation)

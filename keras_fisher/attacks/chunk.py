@@ -1,14 +1,15 @@
-"""Checked images and labels, whole and in pieces."""
+"""Checked images, labels and targets, whole and in pieces."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.image_check import check_labels, default_batch_size
@@ -23,15 +24,40 @@ class Chunk:
     images: Array
     #: (n,) int64.
     labels: Array
+    #: (n,) int64, the classes that the attack moves towards; None for away from the labels.
+    targets: Array | None = None
+    #: Whether only the target counts as success, and no other wrong class.
+    only_targets: bool = False
     #: (n,) int64, the positions in what the caller passed: seeds follow these, not the batch.
     positions: Array
 
+    @property
+    def classes(self) -> Array:
+        """(n,) the classes whose probability the attack changes: targets up, without them labels down."""
+        return self.labels if self.targets is None else self.targets
+
+    def is_fooled(self, predictions: Array) -> Array:
+        """Returns (n,) bool: whether the attack has reached its goal where these are the answers."""
+        return predictions == self.targets if self.only_targets else predictions != self.labels
+
     def select(self, mask: Array) -> Chunk:
-        """Returns the images where `mask` is True."""
-        return Chunk(images=self.images[mask], labels=self.labels[mask], positions=self.positions[mask])
+        """Returns the images where `mask` is True, or at these indices."""
+        return dataclasses.replace(
+            self,
+            images=self.images[mask],
+            labels=self.labels[mask],
+            targets=None if self.targets is None else self.targets[mask],
+            positions=self.positions[mask],
+        )
 
 
-def gather(classifier: Classifier, images: Images, labels: Labels | None, batch_size: int | None) -> Chunk:
+def gather(
+    classifier: Classifier,
+    images: Images,
+    labels: Labels | None,
+    targets: Labels | None = None,
+    batch_size: int | None = None,
+) -> Chunk:
     """Returns all images, checked, with labels: given, from the Dataset, or predicted."""
     if batch_size is not None:
         check_integer("batch_size", batch_size, 1)
@@ -39,22 +65,40 @@ def gather(classifier: Classifier, images: Images, labels: Labels | None, batch_
         elements: list[Any] = list(images.as_numpy_iterator())  # pyright: ignore[reportAttributeAccessIssue]
         if elements and isinstance(elements[0], tuple):
             if labels is None:
-                labels = np.concatenate([element[1] for element in elements])
+                labels = np.concatenate([np.atleast_1d(element[1]) for element in elements])
             elements = [element[0] for element in elements]
+        if elements and elements[0].ndim == len(classifier.image_shape):
+            remedy = "Call dataset.batch(256)."
+            raise ValueError(
+                message("images", "come in batches", f"elements of shape {elements[0].shape}", remedy)
+            )
         images = np.concatenate(elements) if elements else np.zeros((0, 0))
     array = classifier.check(images)
     if not len(array):
         raise ValueError(message("images", "hold at least one image", "none"))
+    if labels is not None:
+        labels = check_labels(labels, len(array), classifier.num_classes)
+    if targets is not None:
+        targets = check_labels(targets, len(array), classifier.num_classes, "targets")
     if labels is None:
         labels = classifier.predict(array, batch_size)
-    checked = check_labels(labels, len(array), classifier.num_classes)
-    return Chunk(images=array, labels=checked, positions=np.arange(len(array)))
+    if targets is not None:
+        equal = np.flatnonzero(targets == labels)
+        if equal.size:
+            found = f"{equal.size} equal, first at index {equal[0]}"
+            remedy = "A targeted attack seeks a wrong class."
+            raise ValueError(message("targets", "differ from the labels", found, remedy))
+    return Chunk(images=array, labels=labels, targets=targets, positions=np.arange(len(array)))
 
 
 def split(classifier: Classifier, chunk: Chunk, batch_size: int | None) -> Iterator[Chunk]:
     """Yields `chunk` in pieces of `batch_size` images; None chooses by their size."""
     size = batch_size or default_batch_size(classifier.image_shape)
     for start in range(0, len(chunk.images), size):
-        mask = np.zeros(len(chunk.images), bool)
-        mask[start : start + size] = True
-        yield chunk.select(mask)
+        yield chunk.select(np.arange(start, min(start + size, len(chunk.images))))
+
+
+def concatenate(attempts: Sequence[Attempt]) -> Attempt:
+    """Returns the attempts of successive chunks as one."""
+    fields = [field.name for field in dataclasses.fields(Attempt)]
+    return Attempt(*(np.concatenate([getattr(part, name) for part in attempts]) for name in fields))

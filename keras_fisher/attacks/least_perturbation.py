@@ -8,10 +8,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.attacks.attack import Attack
 from keras_fisher.attacks.attack_result import AttackResult
-from keras_fisher.attacks.chunk import Chunk, gather, split
-from keras_fisher.attacks.judgement import answers, judge
+from keras_fisher.attacks.attempt import Attempt
+from keras_fisher.attacks.chunk import Chunk, concatenate, split
+from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack, check_fixed_epsilon
+from keras_fisher.attacks.judgement import judge
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
@@ -25,19 +26,15 @@ class LeastPerturbation(AttackResult):
     #: (n,) float64, the attack's epsilon; `norms` are less where clipping took a part.
     epsilons: Array
 
-    @property
-    def mean_norm(self) -> float:
-        """Mean realised norm over the successes; NaN if there are none."""
-        return float(self.norms[self.success].mean()) if self.success.any() else float("nan")
-
 
 def least_perturbation(
-    attack: Attack,
+    attack: FixedEpsilonAttack,
     classifier: Classifier | keras.Model,
     images: Images,
     labels: Labels | None = None,
     bracket: tuple[float, float] = (0.0, 6.0),
     *,
+    targets: Labels | None = None,
     num_scanned: int = 24,
     num_refined: int = 8,
     batch_size: int | None = None,
@@ -51,11 +48,13 @@ def least_perturbation(
     (upper − lower) / num_scanned / 2^num_refined unless the classifier errs and recovers within one step.
 
     Args:
-        attack: its own epsilon is not used, the other settings are.
+        attack: one with an epsilon, which is not used; the other settings are. A `MinimumNormAttack` finds
+            the least norm by itself: call it.
         classifier: a Classifier or a keras.Model.
         images: (n, h, w, c) within the bounds, or a Dataset.
         labels: (n,) class indices; None: the model's own predictions.
         bracket: (lower, upper) epsilon, 0 ≤ lower < upper. At the lower end success counts as the answer.
+        targets: (n,) class indices, of a targeted attack.
         num_scanned: steps of the scan.
         num_refined: bisections.
         batch_size: images at once.
@@ -66,22 +65,20 @@ def least_perturbation(
 
     Source: Zhao et al. 2019, Table 2 ("binary search in [0.0, 6.0]").
     """
-    if not isinstance(attack, Attack):
-        raise TypeError(message("attack", "be an object of kf.attacks", type(attack).__name__))
+    check_fixed_epsilon(attack)
     lower, upper = _check_bracket(bracket)
     check_integer("num_scanned", num_scanned, 1)
     check_integer("num_refined", num_refined, 0)
     classifier = as_classifier(classifier)
-    everything = gather(classifier, images, labels, batch_size)
+    everything = attack.gather(classifier, images, labels, targets, batch_size)
     grid = np.linspace(lower, upper, num_scanned + 1)
     chunks = list(split(classifier, everything, batch_size))
     found = [
         _search(attack, classifier, chunk, grid, num_refined)
         for chunk in track(chunks, f"least {type(attack).__name__}", len(chunks), progress)
     ]
-    perturbed = np.concatenate([part[0] for part in found])
-    epsilons = np.concatenate([part[1] for part in found])
-    result = judge(classifier, everything, perturbed, batch_size)
+    result = judge(everything, concatenate([attempt for attempt, _ in found]))
+    epsilons = np.concatenate([epsilons for _, epsilons in found])
     return LeastPerturbation(**vars(result), epsilons=epsilons)
 
 
@@ -96,23 +93,26 @@ def _check_bracket(bracket: Any) -> tuple[float, float]:
 
 
 def _search(
-    attack: Attack, classifier: Classifier, chunk: Chunk, grid: Array, num_refined: int
-) -> tuple[Array, Array]:
-    """Returns the images at the least successful epsilon, and the epsilons."""
+    attack: FixedEpsilonAttack, classifier: Classifier, chunk: Chunk, grid: Array, num_refined: int
+) -> tuple[Attempt, Array]:
+    """Returns the attempts at the least successful epsilon, and the epsilons."""
     prepared = attack.prepare(classifier, chunk)
     count = len(chunk.images)
-    best = chunk.images.copy()
+    best = Attempt(chunk.images.copy(), chunk.labels.copy(), np.zeros(count, np.int64))
     below, above = np.full(count, grid[0]), np.full(count, grid[-1])
     fooled = np.zeros(count, bool)
 
     def attempt(mask: Array, epsilon: Array) -> Array:
         """Perturbs the images in `mask`, keeps what succeeds, and returns (n,) where that is."""
         part = chunk.select(mask)
-        images = attack.perturb(classifier, part, _rows(prepared, mask), epsilon[mask])
-        predictions, _ = answers(classifier, images, part.labels)
+        found = attack.perturb(classifier, part, _rows(prepared, mask), epsilon[mask])
+        is_kept = part.is_fooled(found.predictions)
+        # The attempt at the upper end of an image that nothing fools is kept too: its best.
+        is_kept_or_last = is_kept | (epsilon[mask] == grid[-1])
+        best.put(np.flatnonzero(mask)[is_kept_or_last], found.select(is_kept_or_last))
+        best.num_iterations[mask] += found.num_iterations
         succeeded = np.zeros(count, bool)
-        succeeded[mask] = predictions != part.labels
-        best[succeeded] = images[succeeded[mask]]
+        succeeded[mask] = is_kept
         return succeeded
 
     for epsilon in grid:
@@ -132,10 +132,6 @@ def _search(
         now = attempt(refinable, middle)
         above = np.where(refinable & now, middle, above)
         below = np.where(refinable & ~now, middle, below)
-    failed = ~fooled
-    if failed.any():
-        part = chunk.select(failed)
-        best[failed] = attack.perturb(classifier, part, _rows(prepared, failed), above[failed])
     return best, above
 
 

@@ -4,39 +4,59 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import itertools
 from typing import ClassVar
 
 import numpy as np
 
-from keras_fisher.attacks.attack import Attack
+from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
 from keras_fisher.attacks.judgement import answers
 from keras_fisher.classifiers import Classifier
 from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class OneStepAttack(Attack):
+class OneStepAttack(FixedEpsilonAttack):
     """x + epsilon · d with a unit direction d that does not depend on epsilon.
 
-    A subclass writes `prepare`, which returns the directions: (n, h, w, c), unit l2 norm, or zero for none.
+    A subclass writes `prepare`, which returns m candidates for the direction. The loss is evaluated at the
+    end of each, anew at every epsilon, and the worst one is taken.
     """
 
-    #: Whether −d is as good a guess as d: the end with the larger loss is taken, anew at every epsilon.
+    #: Whether −d is as good a guess as d.
     has_either_sign: ClassVar[bool] = False
 
     @abc.abstractmethod
     def prepare(self, classifier: Classifier, chunk: Chunk) -> Array:
-        """Returns (n, h, w, c) unit directions."""
+        """Returns (n, m, h, w, c) directions of unit l2 norm; zero for none."""
 
-    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Array, epsilon: Array) -> Array:
-        lengths = epsilon.reshape(-1, *([1] * (prepared.ndim - 1)))
-        steps = (lengths * prepared).astype(chunk.images.dtype)
-        ahead = self.restrict(classifier, chunk.images + steps)
-        if not self.has_either_sign:
-            return ahead
-        behind = self.restrict(classifier, chunk.images - steps)
-        _, log_odds_ahead = answers(classifier, ahead, chunk.labels)
-        _, log_odds_behind = answers(classifier, behind, chunk.labels)
-        is_worse_behind = log_odds_behind < log_odds_ahead
-        return np.where(is_worse_behind.reshape(lengths.shape), behind, ahead)
+    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Array, epsilon: Array) -> Attempt:
+        count = len(chunk.images)
+        signs = (1.0, -1.0) if self.has_either_sign else (1.0,)
+        best: Attempt | None = None
+        least_odds = np.full(count, np.inf)
+        for directions, sign in itertools.product(np.moveaxis(prepared, 1, 0), signs):
+            images = self.step(classifier, chunk, directions, sign * epsilon)
+            predictions, log_odds = answers(classifier, images, chunk.classes)
+            attempt = Attempt(images, predictions, np.ones(count, np.int64))
+            odds = log_odds if chunk.targets is None else -log_odds
+            best = attempt if best is None else best.where(odds < least_odds, attempt)
+            least_odds = np.minimum(odds, least_odds)
+        if best is None:
+            raise ValueError(f"{type(self).__name__}.prepare returned no direction.")
+        return best
+
+    def step(self, classifier: Classifier, chunk: Chunk, directions: Array, lengths: Array) -> Array:
+        """Returns x + length · d, within the bounds if the attack clips.
+
+        Args:
+            classifier: has the bounds.
+            chunk: n images.
+            directions: (n, h, w, c).
+            lengths: (n,), negative for the other way.
+        """
+        factors = lengths.reshape(-1, *([1] * (chunk.images.ndim - 1)))
+        moved = chunk.images + (factors * directions).astype(chunk.images.dtype)
+        return self.restrict(classifier, moved)

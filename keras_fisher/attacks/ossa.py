@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.one_step_attack import OneStepAttack
-from keras_fisher.checks import check_integer
+from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.fisher import fisher_spectrum
 from keras_fisher.fisher.solvers import Solver, choose_solver
@@ -18,16 +18,19 @@ from keras_fisher.typing import Array
 
 @dataclasses.dataclass(frozen=True)
 class OSSA(OneStepAttack):
-    """One step of length epsilon along the top eigenvector of the Fisher information, to the worse side.
+    """One step of length epsilon along an eigenvector of the Fisher information, to the worse side.
 
     The direction needs no label: it is where the whole prediction changes fastest. An eigenvector has no
     sign: the loss is evaluated at both ends, after clipping, at every epsilon anew, since the better sign at
-    one epsilon is the worse one at another for some images.
+    one epsilon is the worse one at another for some images. The further eigenvectors are the paper's
+    "multiple adversarial subspaces": weaker each by itself, stronger when the best of several is taken.
 
     Args:
         epsilon: l2 norm of the step.
         clip: keep the images within the classifier's bounds.
-        solver: as in `kf.fisher_spectrum`; "auto" is Golub–Kahan.
+        eigenvector: which one, counted from 1, the top.
+        num_eigenvectors: how many to try from that one on; the end with the largest loss is taken.
+        solver: as in `kf.fisher_spectrum`; "auto" is Golub–Kahan for the top eigenvector.
         seed: of solvers that start at random.
 
     Source: Zhao et al. 2019, Eq. (5) and Algorithm 1, with ‖η‖₂ = epsilon (the paper writes ‖η‖₂² = ε and
@@ -42,6 +45,8 @@ class OSSA(OneStepAttack):
     """
 
     _: dataclasses.KW_ONLY
+    eigenvector: int = 1
+    num_eigenvectors: int = 1
     solver: str | Solver = "auto"
     seed: int = 0
 
@@ -50,16 +55,29 @@ class OSSA(OneStepAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        choose_solver(self.solver, 1, 2)
+        check_integer("eigenvector", self.eigenvector, 1)
+        check_integer("num_eigenvectors", self.num_eigenvectors, 1)
+        # With as many classes as the eigenvectors need: theirs are known when there is a classifier.
+        choose_solver(self.solver, self._num_eigenpairs, self._num_eigenpairs + 1)
         check_integer("seed", self.seed, 0, 2**31 - 1)
+
+    @property
+    def _num_eigenpairs(self) -> int:
+        return self.eigenvector + self.num_eigenvectors - 1
+
+    def check_classifier(self, classifier: Classifier) -> None:
+        if self._num_eigenpairs >= classifier.num_classes:
+            rule = f"end within the {classifier.num_classes - 1} that {classifier.num_classes} classes have"
+            found = f"eigenvectors {self.eigenvector} to {self._num_eigenpairs}"
+            raise ValueError(message("eigenvector", rule, found))
 
     def prepare(self, classifier: Classifier, chunk: Chunk) -> Array:
         vectors = fisher_spectrum(
             classifier,
             chunk.images,
-            num_eigenpairs=1,
+            num_eigenpairs=self._num_eigenpairs,
             solver=self.solver,
             batch_size=len(chunk.images),
             seed=self.seed,
         ).eigenvectors
-        return np.asarray(vectors)[:, 0]
+        return np.asarray(vectors)[:, self.eigenvector - 1 :]

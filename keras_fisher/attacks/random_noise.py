@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.fgm import unit_rows
+from keras_fisher.attacks.gradients import unit_rows
 from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_integer
 from keras_fisher.classifiers import Classifier
@@ -37,8 +37,11 @@ class RandomNoise(OneStepAttack):
         check_integer("seed", self.seed, 0)
 
     def prepare(self, classifier: Classifier, chunk: Chunk) -> Array:
-        shape = chunk.images.shape[1:]
-        noise = [
-            np.random.default_rng([self.seed, place]).standard_normal(shape) for place in chunk.positions
-        ]
-        return unit_rows(np.stack(noise))
+        return random_directions(chunk, self.seed)[:, None]
+
+
+def random_directions(chunk: Chunk, *seed: int) -> Array:
+    """Returns (n, h, w, c) uniformly random unit vectors, by the seed and the position of each image."""
+    shape = chunk.images.shape[1:]
+    noise = [np.random.default_rng([*seed, place]).standard_normal(shape) for place in chunk.positions]
+    return unit_rows(np.stack(noise))

@@ -2,6 +2,7 @@
 
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.classifiers.classifier import Classifier, as_classifier
+from keras_fisher.classifiers.ensemble import ensemble
 from keras_fisher.classifiers.network import Network
 
-__all__ = ["ClassOdds", "Classifier", "Network", "as_classifier", "class_odds"]
+__all__ = ["ClassOdds", "Classifier", "Network", "as_classifier", "class_odds", "ensemble"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import keras
@@ -16,14 +17,16 @@ class Classifier(Network):
     """A Keras model as a classifier: logits, log-probabilities, bounds; inference mode always.
 
     Args:
-        model: a keras.Model, images (n, h, w, c) → (n, classes), logits or softmax probabilities.
+        model: a keras.Model, images (n, h, w, c) → (n, classes), logits or softmax probabilities; or the path
+            of one: a `.keras` file, or the folder of a SavedModel with a serving signature.
         from_logits: "auto" finds a final softmax (`activation="softmax"` or a Softmax layer) and reads
             the logits under it, because log(softmax) is −inf where float32 saturates. True: the outputs are
             logits. False: they are probabilities.
         bounds: (lowest, highest) pixel; images outside are refused. None lifts that.
 
     Raises:
-        TypeError: `model` is no keras.Model.
+        TypeError: `model` is no keras.Model and no path.
+        FileNotFoundError: there is no such file.
         ValueError: an output that is neither logits nor probabilities, a model that couples the images of a
             batch, is random in inference, or returns NaN.
 
@@ -41,7 +44,7 @@ class Classifier(Network):
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | str | os.PathLike,
         from_logits: bool | str = "auto",
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:

@@ -82,8 +82,9 @@ def check_images(
             )
         )
     if bounds is not None and array.size:
-        lowest, highest = float(array.min()), float(array.max())
-        if lowest < bounds[0] or highest > bounds[1]:
+        lowest, highest = array.min(), array.max()
+        # In the images' own precision: 0.3 in float32 is above 0.3.
+        if lowest < array.dtype.type(bounds[0]) or highest > array.dtype.type(bounds[1]):
             remedy = "Pass Classifier(..., bounds=None) to lift the check."
             if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
                 remedy = "Divide 8-bit pixels by 255. " + remedy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator
 from typing import Any
@@ -17,6 +18,7 @@ from keras_fisher.classifiers.image_check import (
     check_bounds,
     check_images,
 )
+from keras_fisher.classifiers.model_files import read_model
 from keras_fisher.typing import Array, Images, Tensor
 
 
@@ -27,7 +29,7 @@ class Network:
     ends in its link is read under it, since the link saturates in float32 where z does not.
 
     Args:
-        model: images (batch, *image_shape) → (batch, outputs).
+        model: images (batch, *image_shape) → (batch, outputs), or the path of one (see `read_model`).
         link: "softmax", "sigmoid" or "linear".
         from_parameters: whether the model puts out z itself (True), the link of it (False), or "auto": found
             from its last layer and a trial.
@@ -41,26 +43,24 @@ class Network:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | str | os.PathLike,
         link: str,
         from_parameters: bool | str = "auto",
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
-        if not isinstance(model, keras.Model):
-            raise TypeError(message("model", "be a keras.Model", type(model).__name__))
-        self.model = model
+        self.model: keras.Model = _as_model(model)
         self.link = link
         self.bounds = check_bounds(bounds)
-        self.image_shape = _image_shape(model)
+        self.image_shape = _image_shape(self.model)
         self._programs: dict[Hashable, Callable[..., Any]] = {}
-        activation = final_activation(model)
+        activation = final_activation(self.model)
         self._takes_log = False
         if from_parameters is True:
-            self._parameters_model = model
+            self._parameters_model = self.model
         elif activation == link and link != "linear":
-            self._parameters_model = without_final_activation(model)
+            self._parameters_model = without_final_activation(self.model)
         elif activation in (None, "linear") or (activation == "log_softmax" and link == "softmax"):
-            self._parameters_model = model
+            self._parameters_model = self.model
             self._takes_log = from_parameters is False and link == "softmax"
         else:
             raise ValueError(self._refusal(f"a model that ends in {activation!r}"))
@@ -83,6 +83,18 @@ class Network:
         if self._takes_log:
             outputs = tf.math.log(tf.maximum(outputs, np.finfo(outputs.dtype.as_numpy_dtype).tiny))
         return outputs
+
+    @property
+    def parameters_model(self) -> keras.Model:
+        """The model without its final link: images → z.
+
+        Raises:
+            ValueError: the link is not the last layer, so that there is none.
+        """
+        if self._takes_log:
+            remedy = "Pass one that returns logits."
+            raise ValueError(message("model", "show its logits", "probabilities only", remedy))
+        return self._parameters_model
 
     def check(self, images: Any, argument: str = "images") -> Array:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
@@ -215,6 +227,15 @@ class Network:
             found,
             "Rebuild it without the activation of its last layer.",
         )
+
+
+def _as_model(model: Any) -> keras.Model:
+    if isinstance(model, (str, os.PathLike)):
+        return read_model(model)
+    if not isinstance(model, keras.Model):
+        rule = "be a keras.Model, or the path of a .keras file or a SavedModel"
+        raise TypeError(message("model", rule, type(model).__name__))
+    return model
 
 
 def _chunks(array: Array, size: int) -> Iterator[Array]:

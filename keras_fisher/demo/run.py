@@ -128,7 +128,7 @@ def run_demo(num_images: int = MAX_IMAGES, seed: int = 0, progress: bool = False
         attack = dataclasses.replace(attacks[name], epsilon=epsilon)
         results[name, epsilon] = attack(classifier, images, labels)
 
-    def search(attack: kf.attacks.Attack) -> kf.attacks.LeastPerturbation:
+    def search(attack: kf.attacks.FixedEpsilonAttack) -> kf.attacks.LeastPerturbation:
         return kf.attacks.least_perturbation(
             attack,
             classifier,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_fisher.attacks import RandomNoise
-from keras_fisher.attacks.attack import Chunk, split
+from keras_fisher.attacks.chunk import Chunk, split
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.typing import Array
@@ -77,10 +77,10 @@ def _check_norms(norms: Any, num_images: int) -> Array:
 
 def _match(attack: RandomNoise, classifier: Classifier, chunk: Chunk, norms: Array) -> Array:
     """Returns one chunk with noise."""
-    directions = attack.prepare(classifier, chunk)
+    directions = attack.prepare(classifier, chunk)[:, 0]
 
     def is_short(epsilon: Array) -> Array:
-        difference = attack.perturb(classifier, chunk, directions, epsilon).astype(np.float64) - chunk.images
+        difference = attack.step(classifier, chunk, directions, epsilon).astype(np.float64) - chunk.images
         return np.linalg.norm(difference.reshape(len(difference), -1), axis=-1) < norms
 
     below, above = norms, norms  # Clipping only shortens.
@@ -93,4 +93,4 @@ def _match(attack: RandomNoise, classifier: Classifier, chunk: Chunk, norms: Arr
         middle = 0.5 * (below + above)
         short = is_short(middle)
         below, above = np.where(short, middle, below), np.where(short, above, middle)
-    return attack.perturb(classifier, chunk, directions, above)
+    return attack.step(classifier, chunk, directions, above)

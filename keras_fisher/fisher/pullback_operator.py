@@ -31,6 +31,8 @@ class PullbackOperator(FactoredOperator):
         images: (batch, *image_shape).
         likelihood: what z means; gives the metric L Lᵀ in output space.
         num_outputs: the number of columns of z.
+        focus: (batch,) classes whose gradient a solver starts from, and is content with: None is the most
+            probable one, with a random part where that may not do.
 
     Source: Zhao et al. 2019, Eq. (4), regrouped: Σ p_i g_i g_iᵀ = Jᵀ (diag p − p pᵀ) J.
     """
@@ -41,7 +43,9 @@ class PullbackOperator(FactoredOperator):
         images: Tensor,
         likelihood: Likelihood,
         num_outputs: int,
+        focus: Tensor = None,
     ) -> None:
+        self._focus = focus
         self._function = parameters
         self._images = images
         self._likelihood = likelihood
@@ -81,10 +85,10 @@ class PullbackOperator(FactoredOperator):
         return self._metric.log_scale
 
     def start(self) -> Tensor:
-        return self._metric.start()
+        return self._metric.start() if self._focus is None else self._metric.start_at(self._focus)
 
     def least_dimension(self) -> Tensor:
-        return self._metric.least_dimension()
+        return self._metric.least_dimension() if self._focus is None else tf.constant(1)
 
     def apply(self, vectors: Tensor) -> Tensor:
         directions, norms = normalize(vectors)
@@ -109,7 +113,8 @@ class PullbackOperator(FactoredOperator):
     def restrict(self, indices: Tensor) -> PullbackOperator:
         # The new operator pays its own forward pass, over the images that are left.
         images = tf.gather(self._images, indices)
-        return PullbackOperator(self._function, images, self._likelihood, self._num_outputs)
+        focus = None if self._focus is None else tf.gather(self._focus, indices)
+        return PullbackOperator(self._function, images, self._likelihood, self._num_outputs, focus)
 
     def _pull_back(self, cotangents: Tensor) -> Tensor:
         """Returns Jᵀ w: (batch, dim) float64 for (batch, outputs) float64."""

@@ -55,6 +55,8 @@ class GolubKahan(Eigensolver):
     One pair is therefore believed after `operator.least_dimension` steps, several when the space is full.
     That makes a wrong answer rare, not impossible; `Gram` has no such spot.
 
+    Eigenvectors point to the side of the first product: ⟨v, Rᵀu₀⟩ ≥ 0.
+
     Args:
         tolerance: stop where the relative error of each eigenvalue is at most this, by Kato and Temple's
             ‖r‖² / gap with the gap between Ritz values: an estimate. The bound ‖r‖ is returned.
@@ -181,6 +183,7 @@ class GolubKahan(Eigensolver):
         # Descending; padded with zeros while there are fewer than k.
         values = tf.maximum(values[:, ::-1][:, :num_eigenpairs], 0.0)
         rows = tf.linalg.matrix_transpose(columns)[:, ::-1][:, :num_eigenpairs]
+        rows = tf.where(rows[:, :, :1] < 0, -rows, rows)
         last = tf.reduce_sum(rows * tf.one_hot(step - 1, step, dtype=tf.float64), axis=-1)
         missing = num_eigenpairs - tf.shape(values)[1]
         values = tf.ensure_shape(tf.pad(values, [[0, 0], [0, missing]]), [None, num_eigenpairs])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import pathlib
 
 import keras
 
-from keras_fisher.artefacts import check_manifest, saved_model_path
-from keras_fisher.checks import message
+from keras_fisher.models.weights import Weights
+
+_WEIGHTS = Weights(stored="mnist", folder="lenet5_mnist", script="scripts/train_lenet5.py")
 
 
 def lenet5(weights: str | os.PathLike | None = None) -> keras.Model:
@@ -36,7 +36,7 @@ def lenet5(weights: str | os.PathLike | None = None) -> keras.Model:
         >>> models.lenet5().output_shape
         (None, 10)
     """
-    path = _weights_path(weights)
+    path = _WEIGHTS.path(weights)
     layers = keras.layers
     images = keras.Input((28, 28, 1), name="images")
     hidden = layers.Conv2D(6, 5, padding="same", activation="relu", name="convolution_1")(images)
@@ -51,37 +51,5 @@ def lenet5(weights: str | os.PathLike | None = None) -> keras.Model:
     logits = layers.Dense(10, name="logits")(hidden)
     model = keras.Model(images, logits, name="lenet5")
     if path is not None:
-        _load_weights(model, path)
+        _WEIGHTS.load(model, path, net="lenet5")
     return model
-
-
-def _weights_path(weights: str | os.PathLike | None) -> pathlib.Path | None:
-    """Returns the file to read, known to exist, or None for random weights."""
-    rule = 'be None, "mnist", or the path of a .keras or .weights.h5 file'
-    if weights is None:
-        return None
-    if not isinstance(weights, (str, os.PathLike)):
-        raise TypeError(message("weights", rule, repr(weights)))
-    if weights == "mnist":
-        folder = saved_model_path("lenet5_mnist")
-        check_manifest(folder / "manifest.json")
-        return folder / "model.keras"
-    path = pathlib.Path(weights)
-    if not path.name.endswith((".keras", ".weights.h5")):
-        raise ValueError(message("weights", rule, repr(str(weights))))
-    if not path.is_file():
-        remedy = "There is no such file. scripts/train_lenet5.py writes one."
-        raise FileNotFoundError(message("weights", rule, repr(str(weights)), remedy))
-    return path
-
-
-def _load_weights(model: keras.Model, path: pathlib.Path) -> None:
-    try:
-        # Only the weights of a .keras file: an older Keras cannot read the configuration of a newer one.
-        model.load_weights(path)
-    # Keras raises ValueError for other layers or shapes, KeyError, OSError or BadZipFile for a broken file.
-    except Exception as error:
-        remedy = "Train one with scripts/train_lenet5.py, or pass None for random weights."
-        raise ValueError(
-            message("weights", "hold the weights of a lenet5", repr(str(path)), remedy)
-        ) from error

@@ -47,13 +47,27 @@ class _CategoricalMetric(OutputMetric):
         return others - self._is_top * tf.reduce_sum(others, axis=-1, keepdims=True)
 
     def start(self) -> Tensor:
-        # e_t without its part along the null vector √p: the image Rᵀu is the gradient of the top class.
-        gradient = self._root_p_top * self._root_rest - self._is_top * tf.sqrt(self._s)
+        gradient = self._top_loss()
         # Where several classes are likely, the top eigenvector may be a contrast among them to which that
         # gradient is orthogonal: a random part is added.
         noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[0, 0], dtype=tf.float64)
-        noise *= tf.sqrt(self._s) * self._root_rest + self._is_top * self._root_p_top  # √p
+        noise *= self._root_p()
         return normalize(tf.where(self._s < _UNSURE, gradient, gradient + noise))[0]
+
+    def start_at(self, classes: Tensor) -> Tensor:
+        is_class = tf.one_hot(classes, self._rest.shape[1], dtype=tf.float64)
+        root_p = self._root_p()
+        of_class = tf.reduce_sum(root_p * is_class, axis=-1, keepdims=True)  # √p_c
+        is_top = tf.reduce_sum(is_class * self._is_top, axis=-1, keepdims=True) > 0
+        # √p_c √p − e_c: its image Rᵀu is √p_c ∇(−log p_c).
+        return normalize(tf.where(is_top, self._top_loss(), of_class * root_p - is_class))[0]
+
+    def _top_loss(self) -> Tensor:
+        """Returns (√p_t √p − e_t) / √s, t the top class, without cancellation: Rᵀu is along ∇(−log p_t)."""
+        return self._root_p_top * self._root_rest - self._is_top * tf.sqrt(self._s)
+
+    def _root_p(self) -> Tensor:
+        return tf.sqrt(self._s) * self._root_rest + self._is_top * self._root_p_top
 
     def least_dimension(self) -> Tensor:
         return tf.where(self._s[:, 0] < _UNSURE, 1, DEFAULT_LEAST_DIMENSION)

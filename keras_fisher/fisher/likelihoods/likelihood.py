@@ -33,6 +33,14 @@ class OutputMetric(abc.ABC):
     def start(self) -> Tensor:
         """Returns (batch, factor_dim), unit norm: where Golub–Kahan starts."""
 
+    def start_at(self, classes: Tensor) -> Tensor:
+        """Returns (batch, factor_dim), unit norm: a start whose image Rᵀu is along ∇(−log p) of the classes.
+
+        Raises:
+            NotImplementedError: a likelihood without classes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no classes to start at.")
+
     def least_dimension(self) -> Tensor:
         """Returns (batch,) int32, see `FactoredOperator.least_dimension`."""
         return tf.fill(tf.shape(self.log_scale), DEFAULT_LEAST_DIMENSION)

@@ -1,0 +1,72 @@
+"""Attacks within a given norm."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from typing import Any, final
+
+import numpy as np
+
+from keras_fisher.attacks.attack import Attack
+from keras_fisher.attacks.attempt import Attempt
+from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.checks import check_real, message
+from keras_fisher.classifiers import Classifier
+from keras_fisher.typing import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedEpsilonAttack(Attack):
+    """An attack whose perturbation has an l2 norm of at most epsilon.
+
+    A subclass writes `prepare`, what does not depend on epsilon, and `perturb`, what does, so that a search
+    over epsilon pays for the first once.
+
+    Args:
+        epsilon: l2 norm of the perturbation, in units of [0, 1] pixels, before clipping.
+        clip: keep the images within the classifier's bounds.
+        targeted: seek the class that `targets` names.
+    """
+
+    epsilon: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_real("epsilon", self.epsilon, 0.0, exclusive_minimum=True)
+
+    @final
+    def run(self, classifier: Classifier, chunk: Chunk) -> Attempt:
+        prepared = self.prepare(classifier, chunk)
+        return self.perturb(classifier, chunk, prepared, np.full(len(chunk.images), float(self.epsilon)))
+
+    @abc.abstractmethod
+    def prepare(self, classifier: Classifier, chunk: Chunk) -> Any:
+        """Returns what `perturb` needs and epsilon does not change: an array, one row an image, or None."""
+
+    @abc.abstractmethod
+    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Any, epsilon: Array) -> Attempt:
+        """Returns perturbed images.
+
+        Args:
+            classifier: the target.
+            chunk: n images with labels, and targets if the attack is targeted.
+            prepared: what `prepare` gave for these images.
+            epsilon: (n,) float64, the budget of each image (0 is no perturbation).
+        """
+
+
+def check_fixed_epsilon(attack: Any) -> FixedEpsilonAttack:
+    """Returns the attack, one with an epsilon.
+
+    Raises:
+        TypeError: it is none.
+    """
+    if isinstance(attack, FixedEpsilonAttack):
+        return attack
+    found, remedy = type(attack).__name__, ""
+    if isinstance(attack, type) and issubclass(attack, Attack):
+        found, remedy = f"the class {attack.__name__}", f"Make one: {attack.__name__}()."
+    elif isinstance(attack, Attack):
+        remedy = "It finds the least norm by itself: call it."
+    raise TypeError(message("attack", "be an attack of kf.attacks with an epsilon", found, remedy))

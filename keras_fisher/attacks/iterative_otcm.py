@@ -1,0 +1,59 @@
+"""The iterative target class method."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.gradients import loss_gradient, unit
+from keras_fisher.attacks.iterative_attack import IterativeAttack
+from keras_fisher.attacks.targets import TARGET_CHOICES, choose_targets
+from keras_fisher.checks import check_integer, check_option
+from keras_fisher.classifiers import Classifier
+from keras_fisher.typing import Array, Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class IterativeOTCM(IterativeAttack):
+    """Steps down the gradient of −log p(t|x), l2, for a wrong class t that stays the same.
+
+    Args:
+        epsilon: l2 radius of the ball around each image.
+        clip: keep the images within the classifier's bounds.
+        targeted: count only t as a success. The paper counts any wrong class.
+        steps: the most iterations.
+        step_size: l2 norm of one step; None is 2.5 · epsilon / steps.
+        early_stop: let an image leave as soon as it is fooled. False goes on to the largest margin.
+        target: how to choose t where the call gives no `targets`: "random" or "least_likely".
+        seed: of the random choice.
+
+    Source: Kurakin, Goodfellow and Bengio 2016, "Adversarial examples in the physical world", section 2.3,
+    with the l2 norm; Zhao et al. 2019, section 3.4.
+
+    Example:
+        >>> import keras_fisher as kf
+        >>> images, labels = kf.datasets.mnist_sample()
+        >>> attack = kf.attacks.IterativeOTCM(epsilon=2.0, steps=10)
+        >>> attack(kf.models.lenet5(weights="mnist"), images[:8], labels[:8]).success.shape
+        (8,)
+    """
+
+    _: dataclasses.KW_ONLY
+    target: str = "random"
+    seed: int = 0
+
+    can_target: ClassVar[bool] = True
+    chooses_targets: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("target", self.target, TARGET_CHOICES)
+        check_integer("seed", self.seed, 0)
+
+    def choose_targets(self, classifier: Classifier, chunk: Chunk, batch_size: int | None) -> Array:
+        return choose_targets(self.target, self.seed, classifier, chunk, batch_size)
+
+    def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+        gradients, logits = loss_gradient(classifier, images, classes)
+        return -unit(gradients), logits

@@ -1,0 +1,109 @@
+"""What the scripts that train a net have in common: options, batches, a resumable fit, results."""
+
+from __future__ import annotations
+
+import argparse
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher import artefacts
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+
+
+def argument_parser(description: str | None, folder: str, epochs: int) -> argparse.ArgumentParser:
+    """Returns a parser of --epochs, --seed, --output (by default saved_models/`folder`) and --data-dir."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--epochs", type=int, default=epochs, help="passes over the images (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=REPOSITORY / "saved_models" / folder,
+        help=f"folder to write to (default: saved_models/{folder})",
+    )
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")
+    return parser
+
+
+def augmented_batches(
+    images: np.ndarray,
+    labels: np.ndarray,
+    batch_size: int,
+    augment: Callable[[tf.Tensor, tuple], tf.Tensor],
+    seed: int,
+) -> tf.data.Dataset:
+    """Returns one epoch's batches, in another order each epoch, with `augment(images, seeds)` on each."""
+    return (
+        tf.data.Dataset.from_tensor_slices((images, labels))
+        .shuffle(len(images), seed=seed)
+        .batch(batch_size)
+        .enumerate()
+        .map(
+            lambda index, batch: (augment(batch[0], (seed, index)), batch[1]),
+            num_parallel_calls=tf.data.AUTOTUNE,
+        )
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def shift(images: tf.Tensor, max_shift: int, seed: tuple) -> tf.Tensor:
+    """Returns images (batch, n, n, channels), each moved by up to `max_shift` pixels in both directions."""
+    size = images.shape[1]
+    padded = tf.pad(images, [[0, 0], [max_shift, max_shift], [max_shift, max_shift], [0, 0]])
+    offsets = tf.random.stateless_uniform((tf.shape(images)[0], 2), seed, 0, 2 * max_shift + 1, tf.int64)
+    window = offsets[:, :, tf.newaxis] + tf.range(size, dtype=tf.int64)
+    rows = tf.gather(padded, window[:, 0], axis=1, batch_dims=1)
+    return tf.ensure_shape(tf.gather(rows, window[:, 1], axis=2, batch_dims=1), images.shape)
+
+
+def fit(model: keras.Model, batches: tf.data.Dataset, epochs: int, run: str) -> None:
+    """Fits the compiled `model` in place, going on after the last whole epoch kept in runs/`run`."""
+    resume = keras.callbacks.BackupAndRestore(str(REPOSITORY / "runs" / run))
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=2, callbacks=[resume])
+
+
+def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Returns accuracy and mean cross-entropy in nats, from logits in float64."""
+    logits = tf.cast(model.predict(images, batch_size=500, verbose=0), tf.float64)
+    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    probabilities = tf.nn.softmax(logits).numpy()
+    return {
+        "test_accuracy": float(np.mean(np.argmax(logits, axis=1) == labels)),
+        "test_cross_entropy": float(np.mean(losses)),
+        "test_median_one_minus_top_probability": float(np.median(1 - probabilities.max(axis=1))),
+        "test_images": len(labels),
+        "parameters": model.count_params(),
+    }
+
+
+def write(
+    model: keras.Model,
+    untrained: keras.Model,
+    metrics: dict[str, float],
+    command: str,
+    arguments: argparse.Namespace,
+    **details: Any,
+) -> None:
+    """Writes the weights without the optimizer's state, by way of `untrained`, and their manifest."""
+    untrained.set_weights(model.get_weights())
+    path = artefacts.write_atomically(arguments.output / "model.keras", untrained.save)
+    artefacts.write_manifest(
+        arguments.output / "manifest.json",
+        command=command,
+        seed=arguments.seed,
+        files=[path],
+        metrics=metrics,
+        **details,
+    )
+    print(f"test accuracy {metrics['test_accuracy']:.4f}, cross-entropy {metrics['test_cross_entropy']:.5f}")
+    print(f"written to {arguments.output}")

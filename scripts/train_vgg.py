@@ -1,0 +1,100 @@
+"""Trains VGG on CIFAR-10 and writes it with its manifest.
+
+All 50,000 training images, flipped and shifted at random, a fixed number of epochs, the last epoch kept: no
+test image has a part in any choice, the test split is only measured at the end. An interrupted run goes on
+after its last whole epoch when started again with the same settings (the order of the images then differs
+from an unbroken run).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+# Read when TensorFlow is imported. Without it, convolutions take about twice as long on a CPU.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+import _training
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher import datasets, models
+
+BATCH_SIZE = 128
+LEARNING_RATE = 0.1
+MOMENTUM = 0.9
+# Keras shrinks the weights beside the momentum, by learning rate times this: as 5e-4 inside the gradient.
+WEIGHT_DECAY = 5e-3
+WARMUP_EPOCHS = 2
+MAX_SHIFT = 4
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    keras.utils.set_random_seed(arguments.seed)
+    tf.config.experimental.enable_op_determinism()
+
+    images, labels = datasets.load("cifar10", "train", data_dir=arguments.data_dir)
+    model = models.vgg(width=arguments.width)
+    train(model, images, labels, arguments)
+
+    test_images, test_labels = datasets.load("cifar10", "test", data_dir=arguments.data_dir)
+    metrics = _training.evaluate(model, test_images, test_labels)
+    command = "python scripts/train_vgg.py --epochs {epochs} --seed {seed} --width {width}"
+    _training.write(
+        model,
+        models.vgg(width=arguments.width),
+        metrics,
+        command.format(**vars(arguments)),
+        arguments,
+        width=arguments.width,
+        data="CIFAR-10 through TensorFlow Datasets: all 50,000 images of split train, measured on split test",
+    )
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = _training.argument_parser(__doc__, folder="vgg_cifar10", epochs=8)
+    parser.add_argument(
+        "--width",
+        type=int,
+        default=32,
+        help="maps in the first block; the paper has 64 (default: %(default)s)",
+    )
+    return parser.parse_args()
+
+
+def train(model: keras.Model, images: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace) -> None:
+    """Fits `model` in place: SGD with Nesterov momentum, a linear warm-up, then cosine decay to zero."""
+    epochs, seed, width = arguments.epochs, arguments.seed, arguments.width
+    batches = _training.augmented_batches(images, labels, BATCH_SIZE, augment, seed)
+    steps = len(batches)
+    warmup = min(WARMUP_EPOCHS, epochs)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        0.0,
+        decay_steps=max(epochs - warmup, 1) * steps,
+        warmup_target=LEARNING_RATE,
+        warmup_steps=warmup * steps,
+    )
+    optimizer = keras.optimizers.SGD(schedule, momentum=MOMENTUM, nesterov=True, weight_decay=WEIGHT_DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    model.compile(
+        optimizer=optimizer,
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        # XLA has its own convolutions, which are slower on a CPU.
+        jit_compile=False,
+    )
+    _training.fit(model, batches, epochs, run=f"train_vgg_epochs{epochs}_seed{seed}_width{width}")
+
+
+def augment(images: tf.Tensor, seed: tuple) -> tf.Tensor:
+    """Returns images (batch, 32, 32, 3), shifted, and every other one mirrored left to right."""
+    flip_seed, shift_seed = tf.unstack(tf.random.split(tf.cast(tf.stack(seed), tf.int64)))
+    is_mirrored = tf.random.stateless_uniform((tf.shape(images)[0], 1, 1, 1), flip_seed) < 0.5
+    images = tf.where(is_mirrored, tf.reverse(images, axis=[2]), images)
+    return _training.shift(images, MAX_SHIFT, shift_seed)
+
+
+if __name__ == "__main__":
+    main()
