@@ -187,3 +187,29 @@ def test_a_scale_for_each_output_must_be_one_for_each(pixels):
 def test_draws_need_classes(pixels):
     with pytest.raises(ValueError, match="draws classes"):
         kf.fisher_spectrum(linear_model(3), pixels, likelihood=Gaussian(), solver="alias_power")
+
+
+@pytest.mark.parametrize("scale", [1.0, 60.0])
+def test_categorical_start_at_a_class_leads_to_its_loss_gradient(scale):
+    # L u must be along p − e_c for every class c, the top one of a saturated softmax included.
+    logits = scale * np.random.default_rng(4).standard_normal((6, 5))
+    metric = Categorical().metric(tf.constant(logits))
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    for index in range(5):
+        classes = np.full(6, index)
+        start = metric.start_at(tf.constant(classes))
+        np.testing.assert_allclose(np.linalg.norm(start, axis=-1), 1.0, rtol=1e-12)
+        found = metric.apply(start).numpy()
+        # (p − e_c) / (1 − p_c): from differences of logits, no cancellation.
+        others = np.where(np.arange(5) == index, -np.inf, shifted)
+        rest = np.exp(others - others.max(axis=-1, keepdims=True))
+        expected = rest / rest.sum(axis=-1, keepdims=True) - np.eye(5)[index]
+        cosine = np.sum(found * expected, axis=-1)
+        cosine /= np.linalg.norm(found, axis=-1) * np.linalg.norm(expected, axis=-1)
+        np.testing.assert_allclose(cosine, 1.0, atol=1e-9)
+
+
+def test_likelihood_without_classes_has_no_start_at_one():
+    metric = Gaussian().metric(tf.zeros((2, 3), tf.float64))
+    with pytest.raises(NotImplementedError, match="no classes"):
+        metric.start_at(tf.constant([0, 1]))

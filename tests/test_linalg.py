@@ -254,3 +254,13 @@ def test_orthogonalize_leaves_nothing_of_a_nearly_dependent_vector():
     left = orthogonalize(tf.constant(vector), tf.constant(basis)).numpy()
     assert np.abs(basis[0] @ left[0]).max() < 1e-15 * 10
     assert np.linalg.norm(left) > 1e-9
+
+
+def test_golub_kahan_points_to_the_side_of_the_first_product():
+    matrices = with_spectrum([3.0, 1.0, 0.5, 0.1, 0.0], seed=2, batch=40)
+    operator = linalg.DenseOperator(matrices)
+    first = operator.apply_transpose(operator.start()).numpy()
+    for count in (1, 2):
+        vectors = linalg.GolubKahan(tolerance=1e-9).solve(operator, count).eigenvectors.numpy()
+        inner = np.einsum("bkd,bd->bk", vectors, first)
+        assert (inner[:, 0] > 0).all()

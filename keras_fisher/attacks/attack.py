@@ -79,7 +79,8 @@ class Attack(abc.ABC):
         everything = self.gather(classifier, images, labels, targets, batch_size)
         chunks = list(split(classifier, everything, batch_size))
         attempts = [
-            self.run(classifier, chunk) for chunk in track(chunks, type(self).__name__, len(chunks), progress)
+            self.run(classifier, chunk)
+            for chunk in track(chunks, type(self).__name__, len(chunks), progress, listen=True)
         ]
         return judge(everything, concatenate(attempts))
 

@@ -16,6 +16,7 @@ from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
 from keras_fisher.attacks.rows import Rows
 from keras_fisher.checks import check_integer, check_real
 from keras_fisher.classifiers import Classifier
+from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
 #: Bisections that take the overshoot back.
@@ -74,6 +75,7 @@ class DeepFool(MinimumNormAttack):
         arrays = (chunk.images, chunk.images, chunk.labels, rivals)
         rows = Rows(_State(*(tf.convert_to_tensor(array) for array in arrays)), len(chunk.images))
         for iteration in range(self.steps + 1):
+            note(iteration / (self.steps + 1))
             images = rows.state.images
             moved, margin, prediction = self._advance(classifier, chunk, rows.state)
             fooled = chunk.select(rows.positions).is_fooled(prediction)

@@ -19,6 +19,7 @@ from keras_fisher.attacks.judgement import margins
 from keras_fisher.attacks.rows import Rows
 from keras_fisher.checks import check_flag, check_integer, check_real
 from keras_fisher.classifiers import Classifier
+from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
 
@@ -99,6 +100,7 @@ class IterativeAttack(FixedEpsilonAttack):
         arrays = (start, chunk.images, chunk.classes, judged, epsilon, step_size)
         rows = Rows(_State(*(tf.convert_to_tensor(array) for array in arrays)), len(start))
         for iteration in range(self.steps + 1):
+            note(iteration / (self.steps + 1))
             is_last = iteration == self.steps
             images = rows.state.images
             moved, margin, prediction = self._advance(classifier, chunk, rows.state, is_last)

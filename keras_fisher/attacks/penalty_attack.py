@@ -18,6 +18,7 @@ from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
 from keras_fisher.attacks.rows import Rows
 from keras_fisher.checks import check_flag, check_integer, check_real
 from keras_fisher.classifiers import Classifier
+from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
 #: Of Adam, as Kingma and Ba give them.
@@ -107,6 +108,7 @@ class PenaltyAttack(MinimumNormAttack):
         const = self._initial_const(classifier, chunk)
         least_norm, least_margin = np.full(count, np.inf), np.full(count, np.inf)
         for search_step in range(self.binary_search_steps):
+            note(search_step / self.binary_search_steps)
             is_last = search_step == self.binary_search_steps - 1
             if is_last and self.binary_search_steps >= 10:
                 const = np.minimum(upper, _LARGEST_CONST)  # as Carlini and Wagner: the best c once more
