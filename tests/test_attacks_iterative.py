@@ -173,6 +173,76 @@ def test_minimum_norm_attacks_keep_the_bounds_to_the_last_float(name, lenet, ima
     assert unclipped.images.min() < 0
 
 
+def test_penalty_attacks_know_an_image_by_itself(classifier, sample):
+    # Forty together: two may finish and stay in the batch for a while. They must not go on in their results.
+    images, labels = sample[0][:40], sample[1][:40]
+    attack = kf.attacks.CarliniWagner(steps=100, step_size=0.05, binary_search_steps=2)
+    together = attack(classifier, images, labels)
+    assert len(np.unique(together.num_iterations)) > 2
+    # Those that leave together with few others.
+    rows = np.argsort(together.num_iterations)[:5]
+    for row in rows:
+        alone = attack(classifier, images[row : row + 1], labels[row : row + 1])
+        assert alone.num_iterations[0] == together.num_iterations[row]
+        np.testing.assert_allclose(alone.norms[0], together.norms[row], rtol=0.02)
+
+
+def test_a_success_is_taken_before_a_larger_loss():
+    """Three logits of one pixel: x = 1 fools with p_y = 0.40, x = −1 does not with p_y = 0.34."""
+
+    class Two(keras.layers.Layer):
+        def call(self, inputs):
+            x = keras.ops.reshape(inputs, (-1, 1))
+            ahead = keras.ops.log(keras.ops.convert_to_tensor([[0.40, 0.41, 0.19]]))
+            behind = keras.ops.log(keras.ops.convert_to_tensor([[0.34, 0.33, 0.33]]))
+            middle = keras.ops.convert_to_tensor([[0.0, -1.0, -2.0]])
+            tilt = keras.ops.convert_to_tensor([[0.0, 1e-3, 0.0]])
+            away = keras.ops.where(x > 0.5, ahead, keras.ops.where(x < -0.5, behind, middle))
+            return away + tilt * x * (1 - x * x)
+
+    inputs = keras.Input((1, 1, 1))
+    classifier = kf.Classifier(keras.Model(inputs, Two()(inputs)), bounds=None)
+    result = kf.attacks.OSSA(epsilon=1.0)(classifier, np.zeros((1, 1, 1, 1)), [0])
+    assert result.success.all()
+    assert result.images.item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("name", ["deep_fool", "carlini_wagner"])
+def test_a_tie_that_the_label_has_won_is_no_dead_end(name):
+    model = keras.Sequential(
+        [keras.Input((1, 1, 1)), keras.layers.Flatten(), keras.layers.Dense(2, use_bias=False)]
+    )
+    model.set_weights([np.array([[1.0, -1.0]])])
+    classifier = kf.Classifier(model, bounds=None)
+    attack = {"deep_fool": kf.attacks.DeepFool(), "carlini_wagner": kf.attacks.CarliniWagner(steps=20)}[name]
+    result = attack(classifier, np.zeros((1, 1, 1, 1)), [0])
+    assert result.success.all()
+    assert 0 < result.norms[0] < 0.02
+
+
+def test_one_step_of_adam_is_looked_at(classifier, images, labels):
+    result = kf.attacks.Opt(steps=1, step_size=0.3, binary_search_steps=1)(classifier, images, labels)
+    right = classifier.predict(images) == labels
+    assert (result.norms[right] > 0).mean() > 0.9
+    assert (result.num_iterations[right] == 1).all()
+
+
+def test_settings_that_a_subclass_adds_are_compiled_anew(classifier, images, labels):
+    @dataclasses.dataclass(frozen=True)
+    class Slowed(kf.attacks.BIM):
+        share: float = 1.0
+
+        def direction(self, classifier, images, classes):
+            directions, logits = super().direction(classifier, images, classes)
+            return self.share * directions, logits
+
+    norms = [
+        Slowed(1.0, clip=False, steps=1, step_size=1.0, share=share)(classifier, images, labels).norms.max()
+        for share in (1.0, 0.25)
+    ]
+    np.testing.assert_allclose(norms, [1.0, 0.25], rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["bim", "iterative_ossa"])
 def test_leaving_the_batch_changes_no_result(name, classifier, sample):
     images, labels = sample[0][:40], sample[1][:40]
@@ -242,10 +312,9 @@ def test_a_minimum_norm_failure_is_its_best_attempt(name, options, classifier, i
     assert (result.norms[failed] > 0).mean() > 0.9
 
 
-@pytest.mark.parametrize("name", [*ITERATIVE, *MINIMUM_NORM])
+# PGD starts elsewhere.
+@pytest.mark.parametrize("name", [*(name for name in ITERATIVE if name != "pgd"), *MINIMUM_NORM])
 def test_an_image_that_is_wrong_already_is_left_as_it_is(name, classifier, images, labels):
-    if name == "pgd":
-        pytest.skip("PGD starts elsewhere")
     wrong = labels[:3].copy()
     wrong[1] = (labels[1] + 1) % 10
     options = {"steps": 20} if name in ("carlini_wagner", "opt") else {}
@@ -470,6 +539,7 @@ def test_transfer_matrix_reads_a_shuffled_dataset_once(lenet, sample):
     ("options", "error", "words"),
     [
         ({"labels": None}, ValueError, "`labels` must be given"),
+        ({"labels": None, "images": "dataset"}, ValueError, "`labels` must be given"),
         ({"classifiers": {}}, ValueError, "`classifiers`"),
         ({"classifiers": []}, TypeError, "`classifiers` must be a dict"),
         ({"attack": "fgm"}, TypeError, "`attack`"),
@@ -477,9 +547,12 @@ def test_transfer_matrix_reads_a_shuffled_dataset_once(lenet, sample):
     ],
 )
 def test_bad_transfer_matrices_are_refused(options, error, words, lenet, images, labels):
-    arguments = {"attack": kf.attacks.FGM(), "classifiers": {"a": lenet}, "labels": labels} | options
+    arguments = {"attack": kf.attacks.FGM(), "classifiers": {"a": lenet}, "labels": labels, "images": images}
+    arguments |= options
+    if options.get("images") == "dataset":
+        arguments["images"] = tf.data.Dataset.from_tensor_slices(images).batch(5)
     with pytest.raises(error, match=words):
-        kf.attacks.transfer_matrix(images=images, **arguments)
+        kf.attacks.transfer_matrix(**arguments)
 
 
 def test_transfer_needs_the_same_classes(lenet, images, labels):
@@ -518,6 +591,7 @@ def test_transfer_needs_the_same_classes(lenet, images, labels):
         (lambda: kf.attacks.Opt(abort_early="yes"), TypeError, "`abort_early`"),
         (lambda: kf.attacks.random_targets([1, 2], 1), ValueError, "`num_classes`"),
         (lambda: kf.attacks.random_targets([1, 12], 10), ValueError, "`labels`"),
+        (lambda: kf.attacks.random_targets(3, 10), ValueError, "`labels`"),
     ],
 )
 def test_bad_settings_are_refused(make, error, words):

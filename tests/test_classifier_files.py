@@ -97,6 +97,8 @@ def test_ensemble_of_sure_members_does_not_saturate(lenet, images):
 def test_members_that_do_not_fit_together_are_refused(net):
     with pytest.raises(ValueError, match="at least one classifier"):
         kf.ensemble([])
+    with pytest.raises(TypeError, match="`members` must be a list"):
+        kf.ensemble(net)
     with pytest.raises(ValueError, match="share their num_classes"):
         kf.ensemble([net, testing.small_net("depthwise", num_classes=4)])
     with pytest.raises(ValueError, match="share their bounds"):

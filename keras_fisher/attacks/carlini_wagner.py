@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -28,13 +29,17 @@ class CarliniWagner(PenaltyAttack):
         steps: of Adam, for each c. Carlini and Wagner take 10,000.
         step_size: of Adam, in w.
         binary_search_steps: how many c are tried.
-        initial_const: the first c; ten times more until it fools, then bisection.
+        initial_const: the first c; ten times more until it fools, then bisection. None takes for each image
+            2 f / ‖∇f‖² over the pixels that can move, what would do if f were linear.
         abort_early: let images leave whose loss no longer falls, checked ten times in a run.
-        confidence: κ, by how much the logit of the wrong class must exceed the label's.
+        confidence: κ, by how much the logit of the wrong class must exceed the label's. Where κ is not
+            reached, the image with the largest margin is returned; `success` tells of the answer, not of κ.
 
     Source: Carlini and Wagner 2017, "Towards evaluating the robustness of neural networks", section VI-A,
-    with f₆. Their code stops the run of a whole batch; here each image stops by itself and leaves the batch.
-    What is returned of an image without success is the iterate with the least margin, never zeros.
+    with f₆. Their code stops the run of a whole batch; here each image stops by itself and leaves the batch,
+    and starts at a c of its own (`initial_const=1e-3` is theirs). The bounds are at tanh w = ±0.99, not ±1,
+    so that black pixels can move. With ten search steps and more the last one takes the best c again, as in
+    their code. An image without success is the iterate with the least margin, never zeros.
 
     Example:
         >>> import keras_fisher as kf
@@ -71,13 +76,19 @@ class CarliniWagner(PenaltyAttack):
         images = self.restrict_tensor(classifier, centre + radius / _INSIDE * tanh)
         return images, radius / _INSIDE * (1 - tf.square(tanh))
 
+    def restrict_variables(self, classifier: Classifier, variables: Tensor) -> Tensor:
+        if not self._has_box(classifier):
+            return variables
+        # Farther out nothing changes, and Adam would need as many steps to come back.
+        return tf.clip_by_value(variables, -math.atanh(_INSIDE), math.atanh(_INSIDE))
+
     def penalty(self, logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         is_class = tf.one_hot(classes, logits.shape[1], dtype=tf.float64)
         others = tf.where(is_class > 0, tf.constant(-np.inf, tf.float64), logits)
         rival = tf.one_hot(tf.argmax(others, axis=-1), logits.shape[1], dtype=tf.float64)
         contrast = rival - is_class if self.targeted else is_class - rival
         gap = tf.reduce_sum(contrast * logits, axis=-1) + self.confidence
-        return tf.maximum(gap, 0.0), tf.where(gap[:, None] > 0, contrast, tf.zeros_like(contrast))
+        return tf.maximum(gap, 0.0), tf.where(gap[:, None] >= 0, contrast, tf.zeros_like(contrast))
 
     def _has_box(self, classifier: Classifier) -> bool:
         return self.clip and classifier.bounds is not None

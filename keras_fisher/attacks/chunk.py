@@ -36,9 +36,16 @@ class Chunk:
         """(n,) the classes whose probability the attack changes: targets up, without them labels down."""
         return self.labels if self.targets is None else self.targets
 
-    def is_fooled(self, predictions: Array) -> Array:
-        """Returns (n,) bool: whether the attack has reached its goal where these are the answers."""
-        return predictions == self.targets if self.only_targets else predictions != self.labels
+    def is_fooled(self, predictions: Array, indices: Array | None = None) -> Array:
+        """Returns (m,) bool: whether the attack has its goal where these are the answers.
+
+        Args:
+            predictions: (m,) int64.
+            indices: (m,) which images these are; None is all of them in order.
+        """
+        goal = self.targets if self.only_targets and self.targets is not None else self.labels
+        goal = goal if indices is None else goal[indices]
+        return predictions == goal if self.only_targets else predictions != goal
 
     def select(self, mask: Array) -> Chunk:
         """Returns the images where `mask` is True, or at these indices."""
@@ -67,12 +74,17 @@ def gather(
             if labels is None:
                 labels = np.concatenate([np.atleast_1d(element[1]) for element in elements])
             elements = [element[0] for element in elements]
-        if elements and elements[0].ndim == len(classifier.image_shape):
+        if not elements:
+            raise ValueError(message("images", "hold at least one image", "an empty Dataset"))
+        if isinstance(elements[0], dict):
+            remedy = "Map it first: dataset.map(lambda row: (row['image'], row['label']))."
+            raise TypeError(message("images", "hold images, or images and labels", "dicts", remedy))
+        if elements[0].ndim == len(classifier.image_shape):
             remedy = "Call dataset.batch(256)."
             raise ValueError(
                 message("images", "come in batches", f"elements of shape {elements[0].shape}", remedy)
             )
-        images = np.concatenate(elements) if elements else np.zeros((0, 0))
+        images = np.concatenate(elements)
     array = classifier.check(images)
     if not len(array):
         raise ValueError(message("images", "hold at least one image", "none"))

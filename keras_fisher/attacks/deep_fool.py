@@ -23,6 +23,10 @@ from keras_fisher.typing import Array, Tensor
 _BISECTIONS = 5
 
 
+#: A gap between logits that rounding may hide, relative and absolute.
+_TIE = 1e-6
+
+
 class _State(NamedTuple):
     images: Tensor  # (active, h, w, c) where the attack stands
     origins: Tensor  # (active, h, w, c)
@@ -78,7 +82,7 @@ class DeepFool(MinimumNormAttack):
             note(iteration / (self.steps + 1))
             images = rows.state.images
             moved, margin, prediction = self._advance(classifier, chunk, rows.state)
-            fooled = chunk.select(rows.positions).is_fooled(prediction)
+            fooled = chunk.is_fooled(prediction, rows.positions)
             positions = rows.positions[rows.is_open]
             # A wrong answer ends the search, so that the least margin is the right score.
             best.offer(positions, images.numpy()[rows.is_open], margin[rows.is_open])
@@ -122,7 +126,9 @@ class DeepFool(MinimumNormAttack):
                 normal = self.free_pixels(classifier, images, normal)
                 length = norms(normal)
                 gap = tf.abs(tf.reduce_sum(tf.cast(logits * contrast, tf.float64), axis=-1))
-                distance = gap / length  # infinite for no gradient
+                # No gap at all is a tie, which the label has won: it takes a step too.
+                gap = tf.maximum(gap, _TIE * tf.reduce_max(tf.abs(tf.cast(logits, tf.float64)), axis=-1))
+                distance = (gap + _TIE) / length  # infinite for no gradient
                 is_nearer = distance < least_distance
                 direction = where_image(is_nearer, unit(normal), direction)
                 least_distance = tf.where(is_nearer, distance, least_distance)

@@ -50,7 +50,7 @@ class FixedEpsilonAttack(Attack):
 
         Args:
             classifier: the target.
-            chunk: n images with labels, and targets if the attack is targeted.
+            chunk: n images with labels, and with targets if the attack moves towards some.
             prepared: what `prepare` gave for these images.
             epsilon: (n,) float64, the budget of each image (0 is no perturbation).
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,6 +20,9 @@ from keras_fisher.checks import check_flag, check_integer, check_real
 from keras_fisher.classifiers import Classifier
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
+
+#: Settings that are data of a step, or of no concern to it: a search over them traces nothing anew.
+_DATA = ("epsilon", "steps", "step_size", "early_stop", "random_start", "restarts", "seed", "target")
 
 
 class _State(NamedTuple):
@@ -73,10 +75,6 @@ class IterativeAttack(FixedEpsilonAttack):
             classes: (n,) the targets, to be made likely, or without targets the labels, to be made unlikely.
         """
 
-    def direction_settings(self) -> Hashable:
-        """Returns the settings that `direction` reads, besides `targeted`."""
-        return None
-
     def prepare(self, classifier: Classifier, chunk: Chunk) -> Any:
         return None
 
@@ -107,7 +105,7 @@ class IterativeAttack(FixedEpsilonAttack):
             positions = rows.positions[rows.is_open]
             score = -margin if chunk.only_targets else margin
             best.offer(positions, images.numpy()[rows.is_open], score[rows.is_open])
-            fooled = chunk.select(rows.positions).is_fooled(prediction)
+            fooled = chunk.is_fooled(prediction, rows.positions)
             if is_last:
                 break
             best.num_iterations[positions] += ~fooled[rows.is_open] if self.early_stop else 1
@@ -141,8 +139,10 @@ class IterativeAttack(FixedEpsilonAttack):
         vector = tf.TensorSpec([None], tf.float64)
         index = tf.TensorSpec([None], tf.int64)
         specification = tf.TensorSpec([None, *chunk.images.shape[1:]], classifier.image_dtype)
-        # Epsilon, steps and seeds are data: a search over them traces nothing anew.
-        key = ("advance", type(self), self.clip, self.targeted, self.direction_settings(), is_last)
+        # Whatever a subclass adds may be read by its direction, and is part of the key.
+        names = [field.name for field in dataclasses.fields(self) if field.name not in _DATA]
+        settings = tuple((name, getattr(self, name)) for name in names)
+        key = ("advance", type(self), settings, is_last)
         program = classifier.program(
             key, advance, chunk.images.shape[1:], specification, index, index, vector, vector
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
 
 import tensorflow as tf
 
@@ -48,9 +47,6 @@ class IterativeOSSA(IterativeAttack):
         super().__post_init__()
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
 
-    def direction_settings(self) -> Hashable:
-        return self.tolerance
-
     def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         pairs = fisher_eigenpairs(
             classifier.parameters,
@@ -62,5 +58,7 @@ class IterativeOSSA(IterativeAttack):
             focus=classes,
         )
         vectors: Tensor = pairs.eigenvectors
-        directions = tf.reshape(tf.cast(vectors[:, 0], images.dtype), tf.shape(images))
+        # Where nothing changes the prediction every direction is an eigenvector, and none is worth a step.
+        vector = tf.where(pairs.eigenvalues > 0, vectors[:, 0], tf.zeros_like(vectors[:, 0]))
+        directions = tf.reshape(tf.cast(vector, images.dtype), tf.shape(images))
         return directions, classifier.parameters(images)

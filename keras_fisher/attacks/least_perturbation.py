@@ -13,7 +13,7 @@ from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.chunk import Chunk, concatenate, split
 from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack, check_fixed_epsilon
 from keras_fisher.attacks.judgement import judge
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_flag, check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
@@ -52,7 +52,7 @@ def least_perturbation(
             the least norm by itself: call it.
         classifier: a Classifier or a keras.Model.
         images: (n, h, w, c) within the bounds, or a Dataset.
-        labels: (n,) class indices; None: the model's own predictions.
+        labels: (n,) class indices; None: the Dataset's, or the model's own predictions.
         bracket: (lower, upper) epsilon, 0 ≤ lower < upper. At the lower end success counts as the answer.
         targets: (n,) class indices, of a targeted attack.
         num_scanned: steps of the scan.
@@ -61,11 +61,12 @@ def least_perturbation(
         progress: show a bar.
 
     Raises:
-        TypeError, ValueError: a bad argument.
+        TypeError, ValueError: a bad argument, before any work is done.
 
     Source: Zhao et al. 2019, Table 2 ("binary search in [0.0, 6.0]").
     """
     check_fixed_epsilon(attack)
+    check_flag("progress", progress)
     lower, upper = _check_bracket(bracket)
     check_integer("num_scanned", num_scanned, 1)
     check_integer("num_refined", num_refined, 0)

@@ -21,8 +21,8 @@ from keras_fisher.typing import Array
 class OneStepAttack(FixedEpsilonAttack):
     """x + epsilon · d with a unit direction d that does not depend on epsilon.
 
-    A subclass writes `prepare`, which returns m candidates for the direction. The loss is evaluated at the
-    end of each, anew at every epsilon, and the worst one is taken.
+    A subclass writes `prepare`, which returns m candidates for the direction. The net is asked at the
+    end of each, anew at every epsilon: a success is taken before a failure, then the larger loss.
     """
 
     #: Whether −d is as good a guess as d.
@@ -42,8 +42,12 @@ class OneStepAttack(FixedEpsilonAttack):
             predictions, log_odds = answers(classifier, images, chunk.classes)
             attempt = Attempt(images, predictions, np.ones(count, np.int64))
             odds = log_odds if chunk.targets is None else -log_odds
-            best = attempt if best is None else best.where(odds < least_odds, attempt)
-            least_odds = np.minimum(odds, least_odds)
+            # A success before any failure: a label of lower probability may be the most probable class still.
+            is_fooled = chunk.is_fooled(predictions)
+            was_fooled = np.zeros(count, bool) if best is None else chunk.is_fooled(best.predictions)
+            is_better = np.where(is_fooled == was_fooled, odds < least_odds, is_fooled)
+            best = attempt if best is None else best.where(is_better, attempt)
+            least_odds = np.where(is_better, odds, least_odds)
         if best is None:
             raise ValueError(f"{type(self).__name__}.prepare returned no direction.")
         return best

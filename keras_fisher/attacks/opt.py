@@ -29,7 +29,8 @@ class Opt(PenaltyAttack):
         steps: of Adam, for each c.
         step_size: of Adam, in pixels.
         binary_search_steps: how many c are tried.
-        initial_const: the first c; ten times more until it fools, then bisection.
+        initial_const: the first c; ten times more until it fools, then bisection. None takes for each image
+            2 loss / ‖∇ loss‖² over the pixels that can move, what would do if the loss were linear.
         abort_early: let images leave whose loss no longer falls, checked ten times in a run.
 
     Source: Liu, Chen, Liu and Song 2016, "Delving into transferable adversarial examples and black-box

@@ -21,7 +21,7 @@ class OSSA(OneStepAttack):
     """One step of length epsilon along an eigenvector of the Fisher information, to the worse side.
 
     The direction needs no label: it is where the whole prediction changes fastest. An eigenvector has no
-    sign: the loss is evaluated at both ends, after clipping, at every epsilon anew, since the better sign at
+    sign: the net is asked at both ends, after clipping, at every epsilon anew, since the better sign at
     one epsilon is the worse one at another for some images. The further eigenvectors are the paper's
     "multiple adversarial subspaces": weaker each by itself, stronger when the best of several is taken.
 
@@ -29,7 +29,7 @@ class OSSA(OneStepAttack):
         epsilon: l2 norm of the step.
         clip: keep the images within the classifier's bounds.
         eigenvector: which one, counted from 1, the top.
-        num_eigenvectors: how many to try from that one on; the end with the largest loss is taken.
+        num_eigenvectors: how many to try from that one on; the best end is taken.
         solver: as in `kf.fisher_spectrum`; "auto" is Golub–Kahan for the top eigenvector.
         seed: of solvers that start at random.
 

@@ -25,6 +25,8 @@ from keras_fisher.typing import Array, Tensor
 _DECAY, _SQUARE_DECAY, _TINY = 0.9, 0.999, 1e-8
 #: Progress is checked so many times in a run of Adam, and must be at least so much.
 _NUM_CHECKS, _PROGRESS = 10, 0.9999
+#: Steps between two checks, at least.
+_LEAST_LENGTH = 10
 _LARGEST_CONST = 1e10
 
 
@@ -135,7 +137,7 @@ class PenaltyAttack(MinimumNormAttack):
             downhill = self.free_pixels(classifier, images, -gradients)
             return 2 * penalties / tf.square(norms(downhill))
 
-        key = ("initial_const", type(self), self.targeted, self.margin_wanted, self.clip)
+        key = ("initial_const", self._compiled_settings())
         program = classifier.program(key, run, chunk.images.shape[1:], tf.TensorSpec([None], tf.int64))
         const = program(*map(tf.convert_to_tensor, (chunk.images, chunk.classes))).numpy()
         # Infinite where nothing moves f.
@@ -178,18 +180,19 @@ class PenaltyAttack(MinimumNormAttack):
         """Runs Adam, updates the last three arguments in place, and returns (n,) where this c fools."""
         has_success = np.zeros(len(chunk.images), bool)
         rows = Rows(state, len(chunk.images))
-        # Two steps at least: a loss has to be compared with another.
-        length = max(math.ceil(self.steps / _NUM_CHECKS), 2)
-        for begin in range(0, self.steps, length):
-            end = min(begin + length, self.steps)
+        # Adam's first steps, all of one length, may raise the loss before they lower it.
+        length = max(math.ceil(self.steps / _NUM_CHECKS), _LEAST_LENGTH)
+        # One more than the steps: where the last one leads is looked at too.
+        for begin in range(0, self.steps + 1, length):
+            end = min(begin + length, self.steps + 1)
             rows.state, is_falling = self._run_adam(classifier, rows.state, begin, end)
-            # The finished rows that are still in the batch go on with it; they only get better.
-            positions, state = rows.positions, rows.state
-            best.images[positions] = state.best.numpy()
-            least_norm[positions] = state.least_norm.numpy()
-            least_margin[positions] = state.least_margin.numpy()
-            has_success[positions] = state.has_success.numpy()
-            best.num_iterations[positions] += end - begin
+            # Rows that have finished may still be in the batch: what they find there is not theirs any more.
+            positions, is_open, state = rows.positions[rows.is_open], rows.is_open, rows.state
+            best.images[positions] = state.best.numpy()[is_open]
+            least_norm[positions] = state.least_norm.numpy()[is_open]
+            least_margin[positions] = state.least_margin.numpy()[is_open]
+            has_success[positions] = state.has_success.numpy()[is_open]
+            best.num_iterations[positions] += min(end, self.steps) - begin
             if self.abort_early:
                 rows.finish(~is_falling.numpy())
                 if not rows:
@@ -215,12 +218,8 @@ class PenaltyAttack(MinimumNormAttack):
 
         specifications = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in state]
         number = tf.TensorSpec([], tf.int32)
-        # How long and how often Adam runs is data.
-        settings = dataclasses.replace(
-            self, steps=1, binary_search_steps=1, initial_const=1.0, abort_early=True
-        )
         program = classifier.program(
-            ("adam", settings),
+            ("adam", self._compiled_settings()),
             run,
             tuple(state.origins.shape[1:]),
             *specifications[1:],
@@ -228,6 +227,10 @@ class PenaltyAttack(MinimumNormAttack):
             number,
         )
         return program(*state, tf.constant(begin), tf.constant(end))
+
+    def _compiled_settings(self) -> PenaltyAttack:
+        """Returns the attack with those settings alone that a program reads: how long Adam runs is data."""
+        return dataclasses.replace(self, steps=1, binary_search_steps=1, initial_const=1.0, abort_early=True)
 
     def _step(self, classifier: Classifier, index: Tensor, state: _State) -> tuple[Tensor, _State]:
         """Returns the loss (n,) at the variables, and the state after a step of Adam from them."""

@@ -33,7 +33,7 @@ def random_targets(labels: Labels, num_classes: int, seed: int = 0) -> Array:
     """
     check_integer("num_classes", num_classes, 2)
     check_integer("seed", seed, 0)
-    known = check_labels(labels, len(np.asarray(labels)), num_classes)
+    known = check_labels(labels, np.size(labels), num_classes)
     offsets = [np.random.default_rng([seed, place]).integers(1, num_classes) for place in range(len(known))]
     return (known + np.asarray(offsets, np.int64)) % num_classes
 

@@ -92,7 +92,8 @@ def transfer_matrix(
         raise TypeError(message("attack", "be an attack of kf.attacks", repr(attack)))
     check_flag("progress", progress)
     nets = _check_classifiers(classifiers)
-    if labels is None and len(getattr(images, "element_spec", ())) != 2:
+    specification = getattr(images, "element_spec", None)
+    if labels is None and not (isinstance(specification, tuple) and len(specification) > 1):
         remedy = "Which images count depends on them."
         raise ValueError(message("labels", "be given for a transfer matrix", None, remedy))
     gathered = {}
@@ -146,5 +147,7 @@ def _check_classifiers(classifiers: Any) -> dict[str, Classifier]:
     nets = {str(name): as_classifier(net) for name, net in classifiers.items()}
     kinds = {(net.num_classes, net.image_shape) for net in nets.values()}
     if len(kinds) > 1:
-        raise ValueError(message("classifiers", "share their classes and the shape of images", sorted(kinds)))
+        raise ValueError(
+            message("classifiers", "share their classes and the shape of images", sorted(map(str, kinds)))
+        )
     return nets

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -33,6 +34,10 @@ def ensemble(members: Iterable[Classifier | keras.Model]) -> Classifier:
         >>> classifier.num_classes
         10
     """
+    if isinstance(members, (str, os.PathLike)) or not isinstance(members, Iterable):
+        raise TypeError(
+            message("members", "be a list of classifiers", type(members).__name__, "Put it in one.")
+        )
     classifiers = [as_classifier(member) for member in members]
     if not classifiers:
         raise ValueError(message("members", "hold at least one classifier", "none"))

@@ -55,7 +55,7 @@ class GolubKahan(Eigensolver):
     One pair is therefore believed after `operator.least_dimension` steps, several when the space is full.
     That makes a wrong answer rare, not impossible; `Gram` has no such spot.
 
-    Eigenvectors point to the side of the first product: ⟨v, Rᵀu₀⟩ ≥ 0.
+    Eigenvectors point to the side of the first product, ⟨v, Rᵀu₀⟩ ≥ 0, but for those of the null space.
 
     Args:
         tolerance: stop where the relative error of each eigenvalue is at most this, by Kato and Temple's
