@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.checks import check_real
 from keras_fisher.classifiers import Classifier
-from keras_fisher.fisher import fisher_eigenpairs, likelihoods, solvers
+from keras_fisher.fisher import PullbackOperator, likelihoods, solvers
 from keras_fisher.typing import Tensor
 
 
@@ -48,17 +48,12 @@ class IterativeOSSA(IterativeAttack):
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
 
     def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        pairs = fisher_eigenpairs(
-            classifier.parameters,
-            images,
-            likelihoods.Categorical(),
-            classifier.num_outputs,
-            solvers.GolubKahan(tolerance=self.tolerance),
-            1,
-            focus=classes,
+        operator = PullbackOperator(
+            classifier.parameters, images, likelihoods.Categorical(), classifier.num_outputs, focus=classes
         )
+        pairs = solvers.GolubKahan(tolerance=self.tolerance).solve(operator, 1)
         vectors: Tensor = pairs.eigenvectors
         # Where nothing changes the prediction every direction is an eigenvector, and none is worth a step.
         vector = tf.where(pairs.eigenvalues > 0, vectors[:, 0], tf.zeros_like(vectors[:, 0]))
         directions = tf.reshape(tf.cast(vector, images.dtype), tf.shape(images))
-        return directions, classifier.parameters(images)
+        return directions, operator.outputs

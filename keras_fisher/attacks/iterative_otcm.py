@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
-from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.gradients import loss_gradient, unit
 from keras_fisher.attacks.iterative_attack import IterativeAttack
-from keras_fisher.attacks.targets import TARGET_CHOICES, choose_targets
-from keras_fisher.checks import check_integer, check_option
+from keras_fisher.attacks.target_class_attack import TargetClassAttack
 from keras_fisher.classifiers import Classifier
-from keras_fisher.typing import Array, Tensor
+from keras_fisher.typing import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
-class IterativeOTCM(IterativeAttack):
+class IterativeOTCM(TargetClassAttack, IterativeAttack):
     """Steps down the gradient of −log p(t|x), l2, for a wrong class t that stays the same.
 
     Args:
@@ -38,21 +35,6 @@ class IterativeOTCM(IterativeAttack):
         >>> attack(kf.models.lenet5(weights="mnist"), images[:8], labels[:8]).success.shape
         (8,)
     """
-
-    _: dataclasses.KW_ONLY
-    target: str = "random"
-    seed: int = 0
-
-    can_target: ClassVar[bool] = True
-    chooses_targets: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_option("target", self.target, TARGET_CHOICES)
-        check_integer("seed", self.seed, 0)
-
-    def choose_targets(self, classifier: Classifier, chunk: Chunk, batch_size: int | None) -> Array:
-        return choose_targets(self.target, self.seed, classifier, chunk, batch_size)
 
     def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         gradients, logits = loss_gradient(classifier, images, classes)

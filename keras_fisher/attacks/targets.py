@@ -5,13 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.checks import check_integer
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.classifiers.image_check import check_labels
 from keras_fisher.typing import Array, Images, Labels
-
-TARGET_CHOICES = ("random", "least_likely")
 
 
 def random_targets(labels: Labels, num_classes: int, seed: int = 0) -> Array:
@@ -65,12 +62,3 @@ def least_likely_targets(
     known = check_labels(labels, len(logits), classifier.num_classes)
     logits[np.arange(len(logits)), known] = np.inf
     return logits.argmin(axis=-1)
-
-
-def choose_targets(
-    target: str, seed: int, classifier: Classifier, chunk: Chunk, batch_size: int | None
-) -> Array:
-    """Returns (n,) targets of a chunk, by one of `TARGET_CHOICES`."""
-    if target == "random":
-        return random_targets(chunk.labels, classifier.num_classes, seed)
-    return least_likely_targets(classifier, chunk.images, chunk.labels, batch_size)

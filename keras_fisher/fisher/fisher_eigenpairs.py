@@ -25,7 +25,6 @@ def fisher_eigenpairs(
     *,
     eigenvectors: bool = True,
     seed: Tensor | int = 0,
-    focus: Tensor = None,
 ) -> Eigenpairs:
     """Returns the leading eigenpairs of the Fisher information of each image. For use inside a `tf.function`.
 
@@ -38,12 +37,10 @@ def fisher_eigenpairs(
         num_eigenpairs: k, within the rank.
         eigenvectors: whether to form them, (batch, k, pixels).
         seed: of start vectors and draws.
-        focus: (batch,) classes whose gradients to start from; see PullbackOperator. The eigenvectors of
-            `GolubKahan` then point along ∇(−log p) of these classes.
     """
     if isinstance(solver, Sampled):
         return _sampled(parameters, images, likelihood, num_outputs, solver, num_eigenpairs, seed)
-    operator = PullbackOperator(parameters, images, likelihood, num_outputs, focus)
+    operator = PullbackOperator(parameters, images, likelihood, num_outputs)
     return solver.solve(operator, num_eigenpairs, eigenvectors=eigenvectors, seed=seed)
 
 

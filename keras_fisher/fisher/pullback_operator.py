@@ -32,7 +32,8 @@ class PullbackOperator(FactoredOperator):
         likelihood: what z means; gives the metric L Lᵀ in output space.
         num_outputs: the number of columns of z.
         focus: (batch,) classes whose gradient a solver starts from, and is content with: None is the most
-            probable one, with a random part where that may not do.
+            probable one, with a random part where that may not do. The eigenvectors of GolubKahan point along
+            ∇(−log p) of these classes.
 
     Source: Zhao et al. 2019, Eq. (4), regrouped: Σ p_i g_i g_iᵀ = Jᵀ (diag p − p pᵀ) J.
     """
@@ -52,6 +53,7 @@ class PullbackOperator(FactoredOperator):
         self._num_outputs = num_outputs
         self._dim = int(tf.TensorShape(images.shape[1:]).num_elements())
         self._tape: Tensor = None  # set by `prepare`, with _outputs and _metric
+        self._memo: Tensor = None  # set by `recall`
 
     def prepare(self) -> None:
         with tf.GradientTape(persistent=True) as tape:
@@ -83,6 +85,21 @@ class PullbackOperator(FactoredOperator):
     @property
     def log_scale(self) -> Tensor:
         return self._metric.log_scale
+
+    @property
+    def memo_size(self) -> int:
+        return self._num_outputs
+
+    def memo(self) -> Tensor:
+        return tf.cast(self._outputs, tf.float64)
+
+    def recall(self, memo: Tensor) -> None:
+        self._memo = memo
+
+    @property
+    def outputs(self) -> Tensor:
+        """The outputs z (batch, outputs), float64, of the forward pass that GolubKahan has made."""
+        return self._memo
 
     def start(self) -> Tensor:
         return self._metric.start() if self._focus is None else self._metric.start_at(self._focus)

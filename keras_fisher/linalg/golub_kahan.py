@@ -40,6 +40,7 @@ class _Ritz(NamedTuple):
     done: Tensor  # (batch,) bool
     count: Tensor  # (batch,) int32, products
     log_scale: Tensor  # (batch,)
+    memo: Tensor  # (batch, memo_size)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +108,7 @@ class GolubKahan(Eigensolver):
             rest.prepare()
             step, krylov, part = self._advance(rest, step, krylov, num_eigenpairs, dimension, seed)
             count = part.count + tf.gather(ritz.count, krylov.indices)
-            part = part._replace(count=count, log_scale=rest.log_scale)
+            part = part._replace(count=count, log_scale=rest.log_scale, memo=rest.memo())
             ritz = _Ritz(
                 *(
                     tf.tensor_scatter_nd_update(whole, krylov.indices[:, None], piece)
@@ -123,6 +124,7 @@ class GolubKahan(Eigensolver):
             (0, krylov, ritz),
             shape_invariants=(tf.TensorShape([]), _growing_shapes(krylov), _batch_shapes(ritz)),
         )
+        operator.recall(ritz.memo)
         return Eigenpairs(
             ritz.values,
             # Unit vectors also where the matrix is zero and every direction is an eigenvector.
@@ -156,7 +158,7 @@ class GolubKahan(Eigensolver):
                 self._rayleigh_ritz(operator, step, krylov, ritz, num_eigenpairs, dimension),
             )
 
-        ritz = _no_pairs(tf.size(krylov.indices), num_eigenpairs, operator.dim)
+        ritz = _no_pairs(tf.size(krylov.indices), num_eigenpairs, operator)
         return tf.while_loop(
             worthwhile,
             take_step,
@@ -221,18 +223,19 @@ def _start(operator: FactoredOperator, num_eigenpairs: int) -> tuple[_Krylov, _R
         nothing,
         nothing,
     )
-    return krylov, _no_pairs(batch_size, num_eigenpairs, operator.dim)
+    return krylov, _no_pairs(batch_size, num_eigenpairs, operator)
 
 
-def _no_pairs(batch_size: Tensor, num_eigenpairs: int, dim: int) -> _Ritz:
+def _no_pairs(batch_size: Tensor, num_eigenpairs: int, operator: FactoredOperator) -> _Ritz:
     values = tf.zeros(tf.stack([batch_size, num_eigenpairs]), tf.float64)
     return _Ritz(
         values,
-        tf.zeros(tf.stack([batch_size, num_eigenpairs, dim]), tf.float64),
+        tf.zeros(tf.stack([batch_size, num_eigenpairs, operator.dim]), tf.float64),
         values,
         tf.zeros([batch_size], tf.bool),
         tf.zeros([batch_size], tf.int32),
         tf.zeros([batch_size], tf.float64),
+        tf.zeros(tf.stack([batch_size, operator.memo_size]), tf.float64),
     )
 
 

@@ -100,6 +100,22 @@ class FactoredOperator(SymmetricOperator):
         """Returns the operator of these matrices of the batch, unprepared: the others cost nothing more."""
 
     @property
+    def memo_size(self) -> int:
+        """The number of columns of `memo`, at least 1: TensorFlow does not scatter rows of nothing."""
+        return 1
+
+    def memo(self) -> Tensor:
+        """Returns (batch, memo_size) float64: what `prepare` has computed and the caller of a solver wants.
+
+        A solver that prepares restricted operators in a loop of its graph carries it out to `recall`.
+        """
+        return tf.zeros(tf.stack([self.batch_size, self.memo_size]), tf.float64)
+
+    def recall(self, memo: Tensor) -> None:
+        """Takes `memo` of all matrices, after a solver that carries it has run."""
+        return
+
+    @property
     def products_per_matvec(self) -> int:
         return 2
 
