@@ -53,7 +53,10 @@ def check_real(
     """
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(message(argument, "be a real number", repr(value), remedy))
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     below = number <= minimum if exclusive_minimum else number < minimum
     if not math.isfinite(number) or below or number > maximum:
         if maximum < math.inf:

@@ -53,6 +53,10 @@ class Setting:
     labels: np.ndarray
     epsilon: float
     steps: int
+    #: Of Adam, in C&W: small against the norms that the net needs.
+    adam_step: float
+    #: Only attacks whose name starts so are run.
+    attack: str = ""
 
     def first(self, count: int) -> Setting:
         return dataclasses.replace(self, images=self.images[:count], labels=self.labels[:count])
@@ -90,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=SECTIONS, help="run one section")
+    parser.add_argument("--attack", default="", help='of mnist and cifar10, e.g. "C&W" or DDN')
     parser.add_argument("--repeats", type=int, default=3, help="timed runs (default: %(default)s)")
     parser.add_argument("--images", type=int, help="at most so many images of each section")
     parser.add_argument("--output", type=pathlib.Path, help="also write the JSON here")
@@ -108,21 +113,27 @@ def run_section(section: str, arguments: argparse.Namespace) -> dict:
         return directions(arguments)
     if section == "mnist":
         setting = mnist(arguments.images or 256)
-        return comparison(setting, arguments.repeats, num_slow=64)
-    return comparison(cifar10(arguments.images or 64, arguments.data_dir), arguments.repeats, num_slow=8)
+        return comparison(wanted(setting, arguments), arguments.repeats, num_slow=64)
+    setting = cifar10(arguments.images or 64, arguments.data_dir)
+    return comparison(wanted(setting, arguments), arguments.repeats, num_slow=8)
+
+
+def wanted(setting: Setting, arguments: argparse.Namespace) -> Setting:
+    return dataclasses.replace(setting, attack=arguments.attack)
 
 
 def mnist(count: int) -> Setting:
     images, labels = kf.datasets.mnist_sample()
     return right(
-        Setting("lenet5", kf.Classifier(kf.models.lenet5(weights="mnist")), images, labels, 2.0, 20), count
+        Setting("lenet5", kf.Classifier(kf.models.lenet5(weights="mnist")), images, labels, 2.0, 20, 0.05),
+        count,
     )
 
 
 def cifar10(count: int, data_dir: str | None) -> Setting:
     images, labels = kf.datasets.load("cifar10", "test[:400]", data_dir=data_dir)
     return right(
-        Setting("vgg", kf.Classifier(kf.models.vgg(weights="cifar10")), images, labels, 0.5, 20), count
+        Setting("vgg", kf.Classifier(kf.models.vgg(weights="cifar10")), images, labels, 0.5, 20, 0.01), count
     )
 
 
@@ -199,15 +210,15 @@ def comparison(setting: Setting, repeats: int, num_slow: int) -> dict:
             "C&W",
             slow,
             1,
-            kf.attacks.CarliniWagner(step_size=0.05, initial_const=1e-3, **penalty),
-            foolbox.attacks.L2CarliniWagnerAttack(stepsize=0.05, initial_const=1e-3, **penalty),
+            kf.attacks.CarliniWagner(step_size=setting.adam_step, initial_const=1e-3, **penalty),
+            foolbox.attacks.L2CarliniWagnerAttack(stepsize=setting.adam_step, initial_const=1e-3, **penalty),
         ),
         row(
             "C&W, own start",
             slow,
             1,
-            kf.attacks.CarliniWagner(step_size=0.05, binary_search_steps=5, steps=100),
-            foolbox.attacks.L2CarliniWagnerAttack(stepsize=0.05, initial_const=1e-3, **penalty),
+            kf.attacks.CarliniWagner(step_size=setting.adam_step, binary_search_steps=5, steps=100),
+            foolbox.attacks.L2CarliniWagnerAttack(stepsize=setting.adam_step, initial_const=1e-3, **penalty),
         ),
         row("Opt", slow, 1, kf.attacks.Opt(step_size=0.01, binary_search_steps=5, steps=100)),
     ]
@@ -218,7 +229,7 @@ def comparison(setting: Setting, repeats: int, num_slow: int) -> dict:
         "epsilon": epsilon,
         "steps": steps,
         "step_size": step_size,
-        "rows": rows,
+        "rows": [found for found in rows if found],
     }
 
 
@@ -231,7 +242,9 @@ def row(
     art_attack: Any = None,
     art_options: Any = None,
 ) -> dict:
-    """Returns success, norms and times of one attack in up to three libraries."""
+    """Returns success, norms and times of one attack in up to three libraries; {} if it is not wanted."""
+    if not name.startswith(setting.attack):
+        return {}
     runs = [Run("ours", lambda: ours(setting.classifier, setting.images, setting.labels).images)]
     if foolbox_attack is not None:
         runs.append(Run("foolbox", lambda: in_foolbox(foolbox_attack, setting)))
@@ -320,7 +333,7 @@ def cost(setting: Setting, repeats: int) -> dict:
     in_gradients = {name: float(np.median(np.asarray(taken) / gradient)) for name, taken in seconds.items()}
     iterations = {}
     for attack in (kf.attacks.BIM, kf.attacks.IterativeOSSA, kf.attacks.IterativeOTCM):
-        budget = attack(epsilon=6.0, step_size=0.05, clip=False)
+        budget = attack(epsilon=6.0, step_size=setting.adam_step, clip=False)
         curve = kf.attacks.fooling_curve(budget, classifier, images, labels, iterations=range(101))
         reached = np.flatnonzero(curve.rates >= 0.9)
         iterations[attack.__name__] = int(reached[0]) if reached.size else None

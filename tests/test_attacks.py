@@ -313,8 +313,14 @@ def test_failed_and_finished_images_of_a_search(classifier, sample):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda: kf.attacks.FGM(epsilon=0.0), ValueError, "`epsilon` must be a finite number above 0"),
+        (
+            lambda: kf.attacks.FGM(epsilon=0.0),
+            ValueError,
+            r"`epsilon` must be a finite number in \(0, 1e\+18\]",
+        ),
         (lambda: kf.attacks.FGM(epsilon=float("nan")), ValueError, "`epsilon`"),
+        (lambda: kf.attacks.FGM(epsilon=1e300), ValueError, "`epsilon`"),
+        (lambda: kf.attacks.FGM(epsilon=10**400), ValueError, "`epsilon`"),
         (lambda: kf.attacks.FGM(epsilon="big"), TypeError, "`epsilon` must be a real number"),
         (lambda: kf.attacks.FGM(clip=1), TypeError, "`clip`"),
         (lambda: kf.attacks.FGM(float32_loss="no"), TypeError, "`float32_loss`"),
@@ -336,6 +342,7 @@ def test_bad_settings_are_refused(make, error, words):
         (np.zeros((24, 10), int), ValueError, "not one-hot"),
         (np.zeros((24, 1), int), ValueError, r"labels\[:, 0\]"),
         (np.zeros(24), TypeError, "`labels` must be integers"),
+        ([[1], [1, 2]], TypeError, "`labels` must be an array of integers"),
         (np.full(24, 10), ValueError, r"`labels` must be in \[0, 9\]"),
         (np.full(24, -1), ValueError, r"`labels` must be in \[0, 9\]"),
     ],

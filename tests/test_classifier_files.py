@@ -50,6 +50,9 @@ def test_a_saved_softmax_is_taken_with_a_warning(net, tmp_path, images):
 def test_files_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no such path"):
         kf.Classifier(tmp_path / "absent")
+    (tmp_path / "broken.keras").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"a \.keras file that Keras can read"):
+        kf.Classifier(tmp_path / "broken.keras")
     (tmp_path / "weights.h5").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"`model` must be a keras\.Model, a \.keras file or the folder"):
         kf.Classifier(tmp_path / "weights.h5")

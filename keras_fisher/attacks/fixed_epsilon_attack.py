@@ -33,7 +33,8 @@ class FixedEpsilonAttack(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_real("epsilon", self.epsilon, 0.0, exclusive_minimum=True)
+        # Beyond, the pixels of a float32 image overflow.
+        check_real("epsilon", self.epsilon, 0.0, 1e18, exclusive_minimum=True)
 
     @final
     def run(self, classifier: Classifier, chunk: Chunk) -> Attempt:

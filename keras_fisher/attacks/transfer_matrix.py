@@ -89,7 +89,8 @@ def transfer_matrix(
         (2, 2)
     """
     if not isinstance(attack, Attack):
-        raise TypeError(message("attack", "be an attack of kf.attacks", repr(attack)))
+        remedy = "Make one: FGM(), not FGM." if isinstance(attack, type) else ""
+        raise TypeError(message("attack", "be an attack of kf.attacks", repr(attack), remedy))
     check_flag("progress", progress)
     nets = _check_classifiers(classifiers)
     specification = getattr(images, "element_spec", None)

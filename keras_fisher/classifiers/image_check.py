@@ -106,7 +106,10 @@ def check_labels(labels: Any, num_images: int, num_classes: int, argument: str =
         TypeError: not integers.
         ValueError: another length, or an index that is no class.
     """
-    array = np.asarray(labels)
+    try:
+        array = np.asarray(labels)
+    except ValueError as error:
+        raise TypeError(message(argument, "be an array of integers", "rows of several lengths")) from error
     if array.dtype.kind not in "iu":
         remedy = "Class indices, not one-hot rows: labels.argmax(axis=-1)." if array.ndim == 2 else ""
         raise TypeError(message(argument, "be integers", f"dtype {array.dtype}", remedy))

@@ -30,7 +30,14 @@ def read_model(path: str | os.PathLike) -> keras.Model:
     if not found.exists():
         raise FileNotFoundError(message("model", rule, repr(str(path)), "There is no such path."))
     if found.is_file() and found.suffix == ".keras":
-        return keras.saving.load_model(found, compile=False)
+        try:
+            return keras.saving.load_model(found, compile=False)
+        # Keras raises ValueError, KeyError, OSError or BadZipFile for what it cannot read.
+        except Exception as error:
+            remedy = "Keras gives the reason above. Load it with keras.saving.load_model and pass the model."
+            raise ValueError(
+                message("model", "be a .keras file that Keras can read", repr(str(path)), remedy)
+            ) from error
     if not (found / "saved_model.pb").is_file():
         raise ValueError(message("model", rule, repr(str(path))))
     return _read_saved_model(found)
