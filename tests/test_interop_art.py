@@ -135,7 +135,7 @@ def test_settings_are_attributes_as_in_art(estimator, soft_classifier, digits):
     np.testing.assert_array_equal(attack.generate(images, labels), expected.images)
     with pytest.raises(ValueError, match='"radius" cannot be set'):
         attack.set_params(radius=1.0)
-    with pytest.raises(ValueError, match="`epsilon` must be a finite number in .0, 1e.18., got -1"):
+    with pytest.raises(ValueError, match=r"`epsilon` must be a finite number in .0, 1e.18., got -1"):
         attack.set_params(epsilon=-1.0)
     attack.set_params(epsilon=1.0, targeted=True)
     assert attack.attack.targeted

@@ -451,7 +451,7 @@ def test_wrong_objects_are_refused(soft, fmodel, digits):
         from_foolbox(pgd)
     with pytest.raises(ValueError, match="`epsilon` must be None for DDNAttack, got 1"):
         from_foolbox(ddn, 1.0)
-    with pytest.raises(ValueError, match="`epsilon` must be a finite number in .0, 1e.18."):
+    with pytest.raises(ValueError, match=r"`epsilon` must be a finite number in .0, 1e.18."):
         from_foolbox(pgd, 0.0)
     with pytest.raises(ValueError, match="`seed` must be in"):
         from_foolbox(pgd, 1.0, seed=-1)
