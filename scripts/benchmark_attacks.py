@@ -4,7 +4,7 @@ The same Keras model, the same images (classified right), the same budget; each 
 then timed turn by turn, so that the machine's own speed cancels in the ratios. LeNet-5 on the packaged MNIST
 images, VGG on CIFAR-10 (which TensorFlow Datasets fetches).
 
-    python scripts/benchmark_attacks.py                          all sections, about 15 minutes on two cores
+    python scripts/benchmark_attacks.py                          all sections, about 20 minutes on two cores
     python scripts/benchmark_attacks.py --only mnist             one of: mnist, cifar10, cost, directions
     TF_ENABLE_ONEDNN_OPTS=1 python scripts/benchmark_attacks.py  with oneDNN, where it is not the default
 """

@@ -40,8 +40,6 @@ class Attack(abc.ABC):
     can_target: ClassVar[bool] = False
     #: Whether it moves towards a class in any case, and chooses one where the caller gives none.
     chooses_targets: ClassVar[bool] = False
-    #: Whether the answer depends on the labels (OSSA and noise have a direction without).
-    uses_labels: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_flag("clip", self.clip)

@@ -51,7 +51,6 @@ class OSSA(OneStepAttack):
     seed: int = 0
 
     has_either_sign: ClassVar[bool] = True
-    uses_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

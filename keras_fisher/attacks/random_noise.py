@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
 
 import numpy as np
 
@@ -29,8 +28,6 @@ class RandomNoise(OneStepAttack):
 
     _: dataclasses.KW_ONLY
     seed: int = 0
-
-    uses_labels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
