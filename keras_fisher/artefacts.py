@@ -6,6 +6,7 @@ and with which versions, and holds the SHA-256 of its bytes.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import hashlib
 import importlib.metadata
@@ -15,7 +16,8 @@ import pathlib
 import platform
 import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from keras_fisher.checks import message
@@ -81,6 +83,30 @@ def write_atomically(path: str | os.PathLike, write: Callable[[pathlib.Path], An
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+@contextlib.contextmanager
+def temporary_sibling(folder: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a new hidden name beside `folder`, and removes what is there in the end."""
+    temporary = folder.with_name(f".{secrets.token_hex(8)}.{folder.name}")
+    try:
+        yield temporary
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def put_in_place(temporary: pathlib.Path, folder: pathlib.Path) -> None:
+    """Renames `temporary` to `folder`; what was there is removed only once that is done."""
+    if not folder.exists():
+        temporary.rename(folder)
+        return
+    with temporary_sibling(folder) as retired:
+        folder.rename(retired)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            retired.rename(folder)
+            raise
 
 
 def versions() -> dict[str, str]:

@@ -12,13 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.checks import message
-from keras_fisher.classifiers.final_activation import final_activation, without_final_activation
+from keras_fisher.classifiers.final_activation import final_activation
 from keras_fisher.classifiers.image_check import (
     check_batch_size,
     check_bounds,
     check_images,
 )
 from keras_fisher.classifiers.model_files import read_model
+from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.typing import Array, Images, Tensor
 
 
@@ -54,16 +55,15 @@ class Network:
         self.image_shape = _image_shape(self.model)
         self._programs: dict[Hashable, Callable[..., Any]] = {}
         activation = final_activation(self.model)
-        self._takes_log = False
         if from_parameters is True:
-            self._parameters_model = self.model
+            reading = "as_is"
         elif activation == link and link != "linear":
-            self._parameters_model = without_final_activation(self.model)
+            reading = "stripped"
         elif activation in (None, "linear") or (activation == "log_softmax" and link == "softmax"):
-            self._parameters_model = self.model
-            self._takes_log = from_parameters is False and link == "softmax"
+            reading = "log" if from_parameters is False and link == "softmax" else "as_is"
         else:
             raise ValueError(self._refusal(f"a model that ends in {activation!r}"))
+        self._function = ParameterFunction(self.model, reading)
         if from_parameters is False and activation != link and link == "sigmoid":
             raise ValueError(self._refusal("a sigmoid that is not the last layer"))
         self.num_outputs = self._try_out(from_parameters, activation)
@@ -77,12 +77,12 @@ class Network:
 
     def parameters(self, images: Tensor) -> Tensor:
         """Returns z (batch, outputs) of a tensor of images, unchecked: what is differentiated."""
-        outputs = tf.convert_to_tensor(self._parameters_model(images, training=False))
-        if outputs.dtype in (tf.float16, tf.bfloat16):
-            outputs = tf.cast(outputs, tf.float32)
-        if self._takes_log:
-            outputs = tf.math.log(tf.maximum(outputs, np.finfo(outputs.dtype.as_numpy_dtype).tiny))
-        return outputs
+        return self._function(images)
+
+    @property
+    def reading(self) -> str:
+        """How z is read from the model, one of `parameter_function.READINGS`."""
+        return self._function.reading
 
     @property
     def parameters_model(self) -> keras.Model:
@@ -91,10 +91,10 @@ class Network:
         Raises:
             ValueError: the link is not the last layer, so that there is none.
         """
-        if self._takes_log:
+        if self.reading == "log":
             remedy = "Pass one that returns logits."
             raise ValueError(message("model", "show its logits", "probabilities only", remedy))
-        return self._parameters_model
+        return self._function.model
 
     def check(self, images: Any, argument: str = "images") -> Array:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
@@ -187,7 +187,7 @@ class Network:
                     "Run batch normalisation on its moving statistics (training=False).",
                 )
             )
-        if self.link == "softmax" and not self._takes_log:
+        if self.link == "softmax" and self.reading != "log":
             self._check_logits(np.concatenate([first, other]), from_parameters, activation)
         return first.shape[1]
 
@@ -206,7 +206,7 @@ class Network:
                 "or one whose last layer is the softmax.",
                 stacklevel=4,
             )
-            self._takes_log = True
+            self._function = ParameterFunction(self.model, "log")
             self._programs.clear()
         elif in_unit_interval and from_parameters == "auto" and activation is None:
             raise ValueError(self._refusal("outputs in [0, 1] that do not sum to one"))

@@ -98,8 +98,8 @@ class PullbackOperator(FactoredOperator):
 
     @property
     def outputs(self) -> Tensor:
-        """The outputs z (batch, outputs), float64, of the forward pass that GolubKahan has made."""
-        return self._memo
+        """The outputs z (batch, outputs), float64, of the forward pass that `prepare` or GolubKahan made."""
+        return self.memo() if self._memo is None else self._memo
 
     def start(self) -> Tensor:
         return self._metric.start() if self._focus is None else self._metric.start_at(self._focus)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
+from keras_fisher.checks import check_real
 from keras_fisher.classifiers.class_odds import class_odds
 from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
 from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION, normalize
@@ -21,12 +23,17 @@ class _CategoricalMetric(OutputMetric):
     Lᵀ w = √p/√s ⊙ (w − pᵀw). With w taken relative to the top class (w_t = 0) the mean is pᵀw = s qᵀw and
         (Lᵀ w)_j = √q_j (w_j − s qᵀw),      (Lᵀ w)_t = −√(p_t s) qᵀw,
     which holds its relative accuracy for any s.
+
+    Args:
+        logits: (batch, classes) float64, of p.
+        top: (batch,) int32 t, a class of the largest logit.
+        log_factor: ln of what the matrix is multiplied by.
     """
 
-    def __init__(self, logits: Tensor) -> None:
-        self._top = tf.argmax(logits, axis=-1, output_type=tf.int32)
+    def __init__(self, logits: Tensor, top: Tensor, log_factor: float) -> None:
+        self._top = top
         odds = class_odds(logits, self._top)
-        self.log_scale = odds.log_rest
+        self.log_scale = odds.log_rest + log_factor
         self._is_top = odds.is_class
         self._rest = odds.rest  # q
         self._root_rest = tf.sqrt(odds.rest)
@@ -89,15 +96,30 @@ class _CategoricalMetric(OutputMetric):
 
 @dataclasses.dataclass(frozen=True)
 class Categorical(Likelihood):
-    """y is one of C classes with p = softmax(z); M = diag p − p pᵀ, of rank C − 1.
+    """y is one of C classes with p = softmax(z / T); M = (diag p − p pᵀ) / T², of rank C − 1.
 
-    Source: Zhao et al. 2019, Eq. (4).
+    Args:
+        temperature: T > 0. Above one, less probable classes count for more. Infinity is the limit of T² M:
+            p is uniform, M = (I − 11ᵀ/C) / C, and Jᵀ M J the sum over classes of squared gradients of the
+            centred logits, J Jᵀ without p.
+
+    Source: Zhao et al. 2019, Eq. (4), which has T = 1.
     """
+
+    temperature: float = 1.0
 
     link = "softmax"
 
+    def __post_init__(self) -> None:
+        if self.temperature != math.inf:
+            check_real("temperature", self.temperature, 0.0, exclusive_minimum=True)
+
     def metric(self, parameters: Tensor) -> OutputMetric:
-        return _CategoricalMetric(parameters)
+        # Of z itself: divided by T, logits may come out level, and a spectrum at another T needs other rows.
+        top = tf.argmax(parameters, axis=-1, output_type=tf.int32)
+        if self.temperature == math.inf:
+            return _CategoricalMetric(tf.zeros_like(parameters), top, 0.0)
+        return _CategoricalMetric(parameters / self.temperature, top, -2.0 * math.log(self.temperature))
 
     def rank_bound(self, num_outputs: int) -> int:
         return num_outputs - 1
