@@ -10,7 +10,7 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_fisher import artefacts, attacks, datasets, detectors, interop, models, testing
+    from keras_fisher import artefacts, attacks, datasets, detectors, interop, layers, models, testing
     from keras_fisher.classifiers import Classifier, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
     from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
@@ -31,6 +31,7 @@ __all__ = [
     "ensemble",
     "fisher_spectrum",
     "interop",
+    "layers",
     "likelihoods",
     "load_detector",
     "models",

@@ -19,8 +19,9 @@ from sklearn.svm import SVC
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.detectors.fisher_detector import LOG_FLOOR
+from keras_fisher.detectors.features import LOG_FLOOR
 from keras_fisher.detectors.heads import make_head
+from keras_fisher.detectors.threshold_at import threshold_at
 
 KINDS = {"fisher": kf.FisherDetector, "softmax": kf.detectors.SoftmaxDetector}
 HEADS = {
@@ -327,9 +328,9 @@ def test_fisher_detector_finds_least_norm_attacks_on_images_it_has_not_seen(clas
 
 
 def test_unknown_head_lists_what_there_is(kind, classifier):
-    rule = "`head` must be one of 'random_forest', 'gaussian_nb', got 'ydf_random_forest'.*scikit-learn"
+    rule = "`head` must be one of 'random_forest', 'gaussian_nb', .*, got 'perceptron'.*scikit-learn"
     with pytest.raises(ValueError, match=rule):
-        kind(classifier, head="ydf_random_forest")
+        kind(classifier, head="perceptron")
 
 
 @pytest.mark.parametrize("head", [None, 3, GaussianNB, len])
@@ -364,7 +365,7 @@ def test_calibrated_head_is_taken(classifier, images, attacked):
     [
         ("num_eigenvalues", 0, ValueError, "`num_eigenvalues` must be at least 1, got 0"),
         ("num_eigenvalues", 2.0, TypeError, "`num_eigenvalues` must be an integer"),
-        ("features", "extended", ValueError, "`features` must be one of 'paper', got 'extended'"),
+        ("features", "all", ValueError, "`features` must be one of 'paper', 'extended', got 'all'"),
         ("solver", "magic", ValueError, "`solver` must be one of"),
         ("solver", 3, TypeError, "`solver` must be a name or an object"),
         ("seed", -1, ValueError, "`seed` must be in"),
@@ -462,3 +463,49 @@ def test_concrete_methods_need_only_features():
     )
     with pytest.raises(TypeError, match="abstract"):
         kf.detectors.Detector(model)
+
+
+# Thresholds
+
+
+def test_calibrated_threshold_flags_at_most_the_wanted_share(classifier, images, attacked):
+    clean, _ = kf.datasets.mnist_sample()
+    clean = clean[500:700]
+    detector = kf.FisherDetector(classifier).fit(images, attacked)
+    assert detector.threshold_ == detector.threshold == 0.5
+    for rate in (0.01, 0.1, 0.333):
+        assert detector.calibrate(clean, rate) is detector
+        scores = detector.score_samples(clean)
+        flagged = detector.predict(clean)
+        assert flagged.mean() <= rate
+        # The least such threshold: one score lower, and too many are flagged.
+        below = scores[scores < detector.threshold_].max()
+        assert (scores >= below).mean() > rate
+    assert detector.fit(images, attacked).threshold_ == 0.5
+
+
+def test_ties_are_flagged_together_or_not_at_all():
+    scores = np.array([0.9, 0.7, 0.7, 0.7, 0.2])
+    assert (scores >= threshold_at(scores, 0.2)).sum() == 1
+    assert (scores >= threshold_at(scores, 0.4)).sum() == 1
+    assert (scores >= threshold_at(scores, 0.8)).sum() == 4
+    assert (scores >= threshold_at(scores, 1.0)).sum() == 5
+
+
+def test_rate_too_small_for_the_images_is_refused(classifier, images, attacked):
+    detector = kf.FisherDetector(classifier).fit(images, attacked)
+    with pytest.raises(
+        ValueError, match=r"`images` must hold at least 100 images, for a rate of 0.01, got 24"
+    ):
+        detector.calibrate(images, 0.01)
+    with pytest.raises(ValueError, match="`false_positive_rate` must be"):
+        detector.calibrate(images, 0.0)
+    with pytest.raises(NotFittedError):
+        kf.FisherDetector(classifier).calibrate(images, 0.5)
+    assert detector.threshold_ == 0.5
+
+
+def test_calibrated_threshold_is_saved(classifier, images, attacked, tmp_path):
+    detector = kf.FisherDetector(classifier).fit(images, attacked).calibrate(images, 0.3)
+    again = kf.load_detector(detector.save(tmp_path / "detector"))
+    assert again.threshold_ == detector.threshold_ != again.threshold

@@ -34,6 +34,7 @@ from sklearn.tree import DecisionTreeClassifier
 import keras_fisher as kf
 from keras_fisher import artefacts, testing
 from keras_fisher.detectors import store
+from keras_fisher.detectors.export import DETECTOR_FOLDER
 from keras_fisher.detectors.tree_check import check_trees
 
 SHAPE = (6, 6, 1)
@@ -138,7 +139,7 @@ def test_loaded_detector_can_be_fitted_again(head, small, clean, adversarial, tm
 )
 def test_solver_comes_back(solver, fitted, small, tmp_path):
     detector = kf.FisherDetector(small, num_eigenvalues=1, solver=solver)
-    detector.head_ = fitted.head_
+    detector.head_, detector.threshold_ = fitted.head_, fitted.threshold_
     assert kf.load_detector(detector.save(tmp_path / "detector")).solver == solver
 
 
@@ -275,7 +276,7 @@ def test_save_that_fails_leaves_the_old_detector_and_nothing_else(fitted, folder
     def fail(*arguments, **settings):
         raise error
 
-    for step in ("write_manifest", "_put_in_place"):
+    for step in ("write_manifest", "put_in_place"):
         with monkeypatch.context() as patch:
             patch.setattr(store, step, fail)
             with pytest.raises(type(error)):
@@ -317,9 +318,9 @@ def test_head_of_types_that_are_not_safe_to_load_is_not_saved(head, small, clean
 
 def test_setting_that_is_not_plain_is_not_saved(fitted, small, tmp_path):
     detector = kf.FisherDetector(small)
-    detector.head_ = fitted.head_
+    detector.head_, detector.threshold_ = fitted.head_, fitted.threshold_
     detector.solver = object()
-    with pytest.raises(TypeError, match=r"`solver` must be plain, or a solver of kf\.solvers, to be saved"):
+    with pytest.raises(TypeError, match=r"`solver` must be plain, a solver of kf\.solvers, or features.*, to be saved"):
         detector.save(tmp_path / "detector")
 
 
@@ -376,8 +377,8 @@ def test_file_that_is_broken_with_a_manifest_to_match_is_reported(folder, name, 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"format": 2}, "hold a detector of format 1, got 2.*upgrade"),
-        ({"kind": "KernelDensityDetector"}, "one of the kinds FisherDetector, SoftmaxDetector.*'KernelDens"),
+        ({"format": 3}, "hold a detector of format 2 or below, got 3.*upgrade"),
+        ({"kind": "KernelDensityDetector"}, "one of the kinds .*SoftmaxDetector.*'KernelDens"),
         ({"kind": []}, "one of the kinds"),
         ({"kind": "SoftmaxDetector"}, r"detector\.json that can be read.*num_eigenvalues"),
         ({"settings": {"head": "random_forest", "magic": 1}}, r"detector\.json that can be read.*magic"),
@@ -536,8 +537,11 @@ def stored():
 
 def test_stored_detector_is_small_and_says_how_it_was_made(stored):
     manifest = artefacts.check_manifest(stored / "manifest.json")
-    assert set(manifest["files"]) == set(store.FILES)
-    assert sum(file.stat().st_size for file in stored.iterdir()) < 1_500_000
+    inner = f"1/{DETECTOR_FOLDER.as_posix()}"
+    assert set(manifest["files"]) >= {"1/saved_model.pb", *(f"{inner}/{name}" for name in store.FILES)}
+    files = {file.relative_to(stored).as_posix() for file in stored.rglob("*") if file.is_file()}
+    assert files == {*manifest["files"], "manifest.json"}
+    assert sum((stored / file).stat().st_size for file in files) < 3_000_000
     assert manifest["command"] == "python scripts/train_detector.py --num-sources 2000 --seed 0"
     assert "OSSA" in manifest["positives"]
     for results in manifest["metrics"].values():

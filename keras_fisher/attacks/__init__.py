@@ -8,6 +8,8 @@ from keras_fisher.attacks.carlini_wagner import CarliniWagner
 from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.ddn import DDN
 from keras_fisher.attacks.deep_fool import DeepFool
+from keras_fisher.attacks.detector_aware import DetectorAware
+from keras_fisher.attacks.evasion_result import EvasionResult
 from keras_fisher.attacks.fgm import FGM
 from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
 from keras_fisher.attacks.fooling_curve import FoolingCurve, fooling_curve
@@ -21,6 +23,7 @@ from keras_fisher.attacks.ossa import OSSA
 from keras_fisher.attacks.otcm import OTCM
 from keras_fisher.attacks.pgd import PGD
 from keras_fisher.attacks.random_noise import RandomNoise
+from keras_fisher.attacks.score_gradient import ScoreGradient
 from keras_fisher.attacks.targets import least_likely_targets, random_targets
 from keras_fisher.attacks.transfer_matrix import TransferMatrix, transfer_matrix
 
@@ -37,6 +40,8 @@ __all__ = [
     "CarliniWagner",
     "Chunk",
     "DeepFool",
+    "DetectorAware",
+    "EvasionResult",
     "FixedEpsilonAttack",
     "FoolingCurve",
     "IterativeAttack",
@@ -46,6 +51,7 @@ __all__ = [
     "MinimumNormAttack",
     "Opt",
     "RandomNoise",
+    "ScoreGradient",
     "TransferMatrix",
     "fooling_curve",
     "least_likely_targets",

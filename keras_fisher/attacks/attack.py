@@ -80,11 +80,15 @@ class Attack(abc.ABC):
             self.run(classifier, chunk)
             for chunk in track(chunks, type(self).__name__, len(chunks), progress, listen=True)
         ]
-        return judge(everything, concatenate(attempts))
+        return self.result(everything, concatenate(attempts))
 
     @abc.abstractmethod
     def run(self, classifier: Classifier, chunk: Chunk) -> Attempt:
         """Returns the perturbed images of one chunk, with what the classifier makes of them."""
+
+    def result(self, chunk: Chunk, attempt: Attempt) -> AttackResult:
+        """Returns what a call returns: the attempt at all images, judged by the classifier's answers."""
+        return judge(chunk, attempt)
 
     @final
     def gather(

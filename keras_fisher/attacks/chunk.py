@@ -111,6 +111,7 @@ def split(classifier: Classifier, chunk: Chunk, batch_size: int | None) -> Itera
 
 
 def concatenate(attempts: Sequence[Attempt]) -> Attempt:
-    """Returns the attempts of successive chunks as one."""
-    fields = [field.name for field in dataclasses.fields(Attempt)]
-    return Attempt(*(np.concatenate([getattr(part, name) for part in attempts]) for name in fields))
+    """Returns the attempts of successive chunks, all of one kind, as one."""
+    kind = type(attempts[0])
+    fields = [field.name for field in dataclasses.fields(kind)]
+    return kind(*(np.concatenate([getattr(part, name) for part in attempts]) for name in fields))

@@ -91,9 +91,7 @@ class IterativeAttack(FixedEpsilonAttack):
         The score is the margin of the label over the others, or that of the others over the target: negative
         where the attack has succeeded.
         """
-        step_size = 2.5 * epsilon / self.steps
-        if self.step_size is not None:
-            step_size = np.full(len(epsilon), float(self.step_size))
+        step_size = self.step_lengths(epsilon)
         judged = chunk.targets if chunk.only_targets else chunk.labels
         arrays = (start, chunk.images, chunk.classes, judged, epsilon, step_size)
         rows = Rows(_State(*(tf.convert_to_tensor(array) for array in arrays)), len(start))
@@ -115,6 +113,39 @@ class IterativeAttack(FixedEpsilonAttack):
                 if not rows:
                     break
 
+    def step_lengths(self, epsilon: Array) -> Array:
+        """Returns (n,) float64, the l2 norm of a step in balls of these radii."""
+        if self.step_size is not None:
+            return np.full(len(epsilon), float(self.step_size))
+        return 2.5 * epsilon / self.steps
+
+    def move(
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        origins: Tensor,
+        directions: Tensor,
+        epsilon: Tensor,
+        step_size: Tensor,
+    ) -> Tensor:
+        """Returns the images (n, h, w, c) after a step, within the ball and the bounds, in a graph.
+
+        Args:
+            classifier: has the bounds.
+            images: (n, h, w, c) where the attack stands.
+            origins: (n, h, w, c) the centres of the balls.
+            directions: (n, h, w, c) of unit l2 norm.
+            epsilon: (n,) float64, the radii.
+            step_size: (n,) float64.
+        """
+        images = images + per_image(step_size, images) * directions
+        offsets = images - origins
+        lengths = norms(offsets)
+        shrink = tf.minimum(tf.math.divide_no_nan(epsilon, lengths), 1.0)
+        # Within the ball as it is: not even the rounding of a projection.
+        images = where_image(lengths <= epsilon, images, origins + per_image(shrink, images) * offsets)
+        return self.restrict_tensor(classifier, images)
+
     def _advance(
         self, classifier: Classifier, chunk: Chunk, state: _State, is_last: bool
     ) -> tuple[Tensor, Array, Array]:
@@ -125,15 +156,7 @@ class IterativeAttack(FixedEpsilonAttack):
                 directions, logits = None, classifier.parameters(images)
             else:
                 directions, logits = self.direction(classifier, images, classes)
-                images = images + per_image(step_size, images) * directions
-                offsets = images - origins
-                lengths = norms(offsets)
-                shrink = tf.minimum(tf.math.divide_no_nan(epsilon, lengths), 1.0)
-                # Within the ball as it is: not even the rounding of a projection.
-                images = where_image(
-                    lengths <= epsilon, images, origins + per_image(shrink, images) * offsets
-                )
-                images = self.restrict_tensor(classifier, images)
+                images = self.move(classifier, images, origins, directions, epsilon, step_size)
             return images, margins(logits, judged), tf.argmax(logits, axis=-1)
 
         vector = tf.TensorSpec([None], tf.float64)

@@ -95,6 +95,28 @@ class PenaltyAttack(MinimumNormAttack):
             classes: (n,) targets if `targeted`, else labels.
         """
 
+    def assess(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns f (n,), the gradient of c · f (n, h, w, c), and what is missing of a success (n,).
+
+        Args:
+            classifier: the target.
+            images: (n, h, w, c) where Adam stands.
+            classes: (n,) targets if `targeted`, else labels.
+            const: (n,) float64, c.
+        """
+        penalties: Tensor = None
+
+        def cotangents(logits: Tensor) -> Tensor:
+            nonlocal penalties
+            penalties, gradients = self.penalty(tf.cast(logits, tf.float64), classes)
+            return gradients * const[:, None]
+
+        gradients, logits = pull_back(classifier, images, cotangents)
+        margin = margins(logits, classes) * (-1.0 if self.targeted else 1.0) + self.margin_wanted
+        return penalties, gradients, margin
+
     @property
     def margin_wanted(self) -> float:
         """By how much the logit of a wrong class must exceed the label's."""
@@ -126,14 +148,8 @@ class PenaltyAttack(MinimumNormAttack):
             return np.full(len(chunk.images), float(self.initial_const))
 
         def run(images: Tensor, classes: Tensor) -> Tensor:
-            penalties: Tensor = None
-
-            def cotangents(logits: Tensor) -> Tensor:
-                nonlocal penalties
-                penalties, gradients = self.penalty(tf.cast(logits, tf.float64), classes)
-                return gradients
-
-            gradients, _ = pull_back(classifier, images, cotangents)
+            ones = tf.ones([tf.shape(images)[0]], tf.float64)
+            penalties, gradients, _ = self.assess(classifier, images, classes, ones)
             downhill = self.free_pixels(classifier, images, -gradients)
             return 2 * penalties / tf.square(norms(downhill))
 
@@ -235,20 +251,12 @@ class PenaltyAttack(MinimumNormAttack):
     def _step(self, classifier: Classifier, index: Tensor, state: _State) -> tuple[Tensor, _State]:
         """Returns the loss (n,) at the variables, and the state after a step of Adam from them."""
         images, slopes = self.to_images(classifier, state.variables)
-        penalties: Tensor = None
-
-        def cotangents(logits: Tensor) -> Tensor:
-            nonlocal penalties
-            penalties, gradients = self.penalty(tf.cast(logits, tf.float64), state.classes)
-            return gradients * state.const[:, None]
-
-        gradients, logits = pull_back(classifier, images, cotangents)
+        penalties, gradients, margin = self.assess(classifier, images, state.classes, state.const)
         offsets = images - state.origins
         lengths = norms(offsets)
         loss = tf.square(lengths) + state.const * penalties
         gradients = (2 * offsets + gradients) * slopes
 
-        margin = margins(logits, state.classes) * (-1.0 if self.targeted else 1.0) + self.margin_wanted
         # κ = 0 asks for a wrong answer, which a tie is not.
         is_success = margin <= 0 if self.margin_wanted > 0 else margin < 0
         has_none = tf.math.is_inf(state.least_norm)

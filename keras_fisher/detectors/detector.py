@@ -19,6 +19,7 @@ from keras_fisher.detectors.heads import check_head, check_probabilities, make_h
 from keras_fisher.detectors.label_attack import label_attack
 from keras_fisher.detectors.labelled_images import LabelledImages
 from keras_fisher.detectors.store import StoredDetector, write_detector
+from keras_fisher.detectors.threshold_at import threshold_at
 from keras_fisher.typing import Array, Images
 
 
@@ -31,15 +32,18 @@ class Detector(abc.ABC):
 
     Args:
         classifier: a Classifier or a keras.Model, what is attacked.
-        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", or an unfitted scikit-learn
-            classifier with `predict_proba`, which is cloned.
+        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", "logistic_regression" on
+            standardised features, "ydf_random_forest", "ydf_gradient_boosted_trees" (the extra `trees`), or
+            an unfitted scikit-learn classifier with `predict_proba`, which is cloned.
         seed: of the noisy negatives and of a head given by name.
         batch_size: images at once; None chooses by their size.
-        threshold: `predict` answers 1 from this probability on.
+        threshold: `predict` answers 1 from this probability on, unless `calibrate` finds another.
     """
 
     #: The fitted head.
     head_: Any
+    #: `predict` answers 1 from this probability on: the setting, until `calibrate` finds another.
+    threshold_: float
 
     def __init__(
         self,
@@ -95,14 +99,45 @@ class Detector(abc.ABC):
         if num_adversarial in (0, len(labelled)):
             found = f"{num_adversarial} adversarial of {len(labelled)}"
             raise ValueError(message("labelled", "hold images of both kinds", found))
-        features = self.features_of(labelled.images)
+        return self.fit_features(self.features_of(labelled.images), labelled.is_adversarial)
+
+    @final
+    def fit_features(self, features: Array, is_adversarial: Array) -> Self:
+        """Returns itself, its head fitted to features that `features_of` gave: they cost, heads do not.
+
+        Args:
+            features: (n, f) float64.
+            is_adversarial: (n,) bool, of both kinds.
+
+        Raises:
+            TypeError: a head that gives no probabilities.
+            ValueError: features that are the same for all.
+        """
         if (features == features[0]).all():
-            found = f"the same features for all {len(labelled)}"
+            found = f"the same features for all {len(features)}"
             remedy = "Its softmax may be saturated to exactly one."
             raise ValueError(message("classifier", "answer differently to different images", found, remedy))
         head = make_head(self.head, self.seed)
-        head.fit(features, labelled.is_adversarial.astype(np.int64))
+        head.fit(features, is_adversarial.astype(np.int64))
         self.head_ = check_probabilities(head, head)
+        self.threshold_ = self.threshold
+        return self
+
+    @final
+    def calibrate(self, images: Images, false_positive_rate: float = 0.01) -> Self:
+        """Returns itself, with the threshold set so that at most this share of `images` is flagged.
+
+        Args:
+            images: (n, h, w, c), not adversarial, and not those that the detector was fitted to: on these it
+                is surer than on others.
+            false_positive_rate: in (0, 1).
+
+        Raises:
+            NotFittedError: before `fit`.
+            TypeError, ValueError: images that do not fit, or too few to tell so small a rate.
+        """
+        rate = check_real("false_positive_rate", false_positive_rate, 0.0, 1.0, exclusive_minimum=True)
+        self.threshold_ = threshold_at(self.score_samples(images), rate)
         return self
 
     @final
@@ -123,6 +158,11 @@ class Detector(abc.ABC):
         return np.asarray(head.predict_proba(features), np.float64)
 
     @final
+    def score_features(self, features: Array) -> Array:
+        """Returns (n,) float64, the probability that each is adversarial, from what `features_of` gave."""
+        return np.asarray(self._fitted_head().predict_proba(features), np.float64)[:, 1]
+
+    @final
     def score_samples(self, images: Images) -> Array:
         """Returns (n,) float64, the probability that each image is adversarial; raises as `predict_proba`."""
         return self.predict_proba(images)[:, 1]
@@ -130,7 +170,7 @@ class Detector(abc.ABC):
     @final
     def predict(self, images: Images) -> Array:
         """Returns (n,) int64, 1 where the probability reaches the threshold; raises as `predict_proba`."""
-        return (self.score_samples(images) >= self.threshold).astype(np.int64)
+        return (self.score_samples(images) >= self.threshold_).astype(np.int64)
 
     @final
     @property
@@ -153,10 +193,7 @@ class Detector(abc.ABC):
             FileExistsError: there is something at `path` already.
             TypeError: a head, a solver or a setting that cannot be stored safely.
         """
-        settings = self.get_params()
-        del settings["classifier"]
-        stored = StoredDetector(type(self).__name__, settings, self.classifier, self._fitted_head())
-        return write_detector(stored, path, overwrite=overwrite)
+        return write_detector(self._stored(), path, overwrite=overwrite)
 
     @final
     def get_params(self, deep: bool = False) -> dict[str, Any]:
@@ -172,7 +209,13 @@ class Detector(abc.ABC):
 
     def __repr__(self) -> str:
         settings = {name: value for name, value in self.get_params().items() if name != "classifier"}
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
+        shown = ", ".join(f"{name}={_shown(value)}" for name, value in settings.items())
+        return f"{type(self).__name__}({shown})"
+
+    def _stored(self) -> StoredDetector:
+        head = self._fitted_head()
+        settings = {name: value for name, value in self.get_params().items() if name != "classifier"}
+        return StoredDetector(type(self).__name__, settings, self.classifier, head, self.threshold_)
 
     def _fitted_head(self) -> Any:
         if not hasattr(self, "head_"):
@@ -181,3 +224,8 @@ class Detector(abc.ABC):
                 "fitted one by kf.load_detector(path)."
             )
         return self.head_
+
+
+def _shown(value: Any) -> str:
+    """Returns a setting in one line: of an array its shape."""
+    return f"<array {value.shape}>" if isinstance(value, np.ndarray) else repr(value)

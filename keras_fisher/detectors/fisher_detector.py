@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-import math
-import warnings
+from typing import Any
 
 import keras
-import numpy as np
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_integer, check_option
+from keras_fisher.checks import check_integer, check_option, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.detectors.detector import Detector
-from keras_fisher.fisher import fisher_spectrum
+from keras_fisher.detectors.feature_detector import FeatureDetector, rank_bound
+from keras_fisher.detectors.features import EXTENSION, Feature, LogEigenvalues
 from keras_fisher.fisher.solvers import Solver, choose_solver
-from keras_fisher.typing import Array, Images
 
-#: ln 1e-100, what an exact zero counts as, since its logarithm is −∞. Far below what a trained net gives (λ₉
-#: of MNIST images goes down to e⁻⁷⁴), near enough that one zero in a column does not ruin its variance.
-LOG_FLOOR = math.log(1e-100)
-
-_FEATURES = ("paper",)
+_FEATURES = ("paper", "extended")
 
 
-class FisherDetector(Detector):
-    """Tells adversarial images by the top eigenvalues of the Fisher information in the image.
+class FisherDetector(FeatureDetector):
+    """Tells adversarial images by the eigenvalues of the Fisher information in the image.
 
-    Features are natural logarithms of eigenvalues, descending, at least `LOG_FLOOR`. C classes give C − 1 of
-    them, ten classes nine: the paper's "top 20" are nine values and eleven zeros. The columns up to
-    `num_eigenvalues` are filled with `LOG_FLOOR`, a constant, which no head learns from.
+    The paper's features are natural logarithms of the largest eigenvalues. C classes give C − 1 of them, ten
+    classes nine: the paper's "top 20" are nine values and eleven zeros. The columns up to `num_eigenvalues`
+    hold ln 1e-100, a constant, which no head learns from.
 
     λ₁ is nearly the confidence of the classifier: compare with `SoftmaxDetector` before giving the
-    eigenvalues the credit. Attacks that go deep into the wrong class look clean to both.
+    eigenvalues the credit. Attacks that go deep into the wrong class look clean to both, and less so to the
+    extended features: from the same Jacobian the spectra at softmax temperatures 5, 20 and infinity (J Jᵀ
+    without p), trace, spectral entropy and log-probabilities; from a lightly blurred image the change of the
+    log eigenvalues and the divergence of the prediction. They cost twice the passes.
 
     Args:
         classifier: a Classifier or a keras.Model, what is attacked.
-        num_eigenvalues: f, the number of features.
-        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", or an unfitted scikit-learn
-            classifier with `predict_proba`, which is cloned.
-        features: "paper", the log eigenvalues.
+        num_eigenvalues: how many of the largest eigenvalues the head is given.
+        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", "logistic_regression" on
+            standardised features, "ydf_random_forest", "ydf_gradient_boosted_trees" (the extra `trees`), or
+            an unfitted scikit-learn classifier with `predict_proba`, which is cloned.
+        features: "paper", the log eigenvalues; "extended"; or a tuple of objects of `kf.detectors.features`.
         solver: of `kf.fisher_spectrum`. One that finds fewer eigenvalues needs `num_eigenvalues` to match.
+            Spectra at other temperatures are always exact.
         seed: of the noisy negatives, of a head given by name, and of solvers that start at random.
         batch_size: images at once; None chooses by their size.
-        threshold: `predict` answers 1 from this probability on.
+        threshold: `predict` answers 1 from this probability on, unless `calibrate` finds another.
 
     Raises:
         TypeError, ValueError: a bad setting; see Classifier for models.
@@ -66,7 +64,7 @@ class FisherDetector(Detector):
         classifier: Classifier | keras.Model,
         num_eigenvalues: int = 20,
         head: str | BaseEstimator = "random_forest",
-        features: str = "paper",
+        features: str | tuple[Feature, ...] = "paper",
         *,
         solver: str | Solver = "exact",
         seed: int = 0,
@@ -75,34 +73,42 @@ class FisherDetector(Detector):
     ) -> None:
         super().__init__(classifier, head, seed=seed, batch_size=batch_size, threshold=threshold)
         self.num_eigenvalues = check_integer("num_eigenvalues", num_eigenvalues, 1)
-        self.features = check_option("features", features, _FEATURES)
+        self.features = _check_features(features)
         choose_solver(solver, None, self.classifier.num_classes)
         self.solver = solver
 
-    def features_of(self, images: Images) -> Array:
-        """Returns (n, num_eigenvalues) float64: log eigenvalues, descending, padded with `LOG_FLOOR`."""
-        spectrum = fisher_spectrum(
-            self.classifier,
-            images,
-            num_eigenpairs=self._num_found(),
-            solver=self.solver,
-            eigenvectors=False,
-            batch_size=self.batch_size,
-            seed=self.seed,
-        )
-        if not spectrum.converged.all():
-            warnings.warn(
-                f"The eigenvalues of {(~spectrum.converged).sum()} of {len(spectrum)} images did not "
-                'converge; the detector goes by what there is. Pass solver="exact", or a solver object with '
-                "more iterations.",
-                stacklevel=2,
-            )
-        found = np.maximum(spectrum.log_eigenvalues, LOG_FLOOR)
-        padding = ((0, 0), (0, self.num_eigenvalues - found.shape[1]))
-        return np.pad(found, padding, constant_values=LOG_FLOOR)
+    @property
+    def feature_objects(self) -> tuple[Feature, ...]:
+        """The features, whose columns stand side by side in this order."""
+        if not isinstance(self.features, str):
+            return self.features
+        paper = LogEigenvalues(count=self.num_eigenvalues)
+        return (paper,) if self.features == "paper" else (paper, *EXTENSION)
 
-    def _num_found(self) -> int:
-        """Returns how many of the eigenvalues can differ from zero: no more than classes − 1, or pixels."""
-        shape = self.classifier.image_shape
-        num_pixels = self.num_eigenvalues if None in shape else math.prod(side or 1 for side in shape)
-        return min(self.num_eigenvalues, self.classifier.num_classes - 1, num_pixels)
+    @property
+    def num_eigenvalues_shown(self) -> int:
+        """How many eigenvalues the exported detector returns: those that are features, without padding."""
+        return min(self.num_eigenvalues, rank_bound(self.classifier))
+
+    @property
+    def eigensolver(self) -> Solver:
+        """What finds the eigenvalues at temperature one."""
+        return choose_solver(self.solver, None, self.classifier.num_classes)
+
+
+def _check_features(features: Any) -> Any:
+    """Returns `features`: a name, or a tuple of objects.
+
+    Raises:
+        ValueError: a name that there is not, or an empty tuple.
+        TypeError: anything else.
+    """
+    if isinstance(features, str):
+        return check_option("features", features, _FEATURES, "Or pass a tuple of kf.detectors.features.")
+    rule = f"be one of {', '.join(map(repr, _FEATURES))}, or a tuple of objects of kf.detectors.features"
+    if not isinstance(features, tuple) or not all(isinstance(feature, Feature) for feature in features):
+        remedy = "Pass an object, not its class." if isinstance(features, type) else ""
+        raise TypeError(message("features", rule, repr(features), remedy))
+    if not features:
+        raise ValueError(message("features", rule, "an empty tuple"))
+    return features

@@ -8,9 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.base import clone
 
-from keras_fisher.checks import check_flag, message
+from keras_fisher.checks import check_flag
 from keras_fisher.detectors.bootstrap_auc import bootstrap_auc
 from keras_fisher.detectors.detector import Detector
+from keras_fisher.detectors.evaluation.arguments import check_detectors
+from keras_fisher.detectors.evaluation.feature_cache import FeatureCache
 from keras_fisher.detectors.label_attack import label_attack
 from keras_fisher.progress import track
 from keras_fisher.typing import Array
@@ -43,7 +45,7 @@ def holdout_auc(
     """Returns the held-out AUC of each detector, fitted anew on the same images.
 
     The split goes by source: the clean, the noisy and the adversarial version of an image are on one side.
-    The detectors given are cloned and stay as they are.
+    The detectors given are cloned and stay as they are; those that differ only in their head share features.
 
     Args:
         detectors: name to detector, of any head; fitted or not.
@@ -70,20 +72,13 @@ def holdout_auc(
         True
     """
     check_flag("progress", progress)
-    if not isinstance(detectors, Mapping) or not detectors:
-        raise TypeError(message("detectors", "map names to at least one detector", repr(detectors)))
-    for name, detector in detectors.items():
-        if not isinstance(detector, Detector):
-            raise TypeError(message(f"detectors[{name!r}]", "be a Detector", type(detector).__name__))
-    first = next(iter(detectors.values()))
-    labelled = label_attack(first.classifier, clean, adversarial, noisy, seed)
+    labelled = label_attack(check_detectors(detectors), clean, adversarial, noisy, seed)
     train, test = labelled.split(test_fraction, seed)
 
-    scores = {}
+    cache, scores = FeatureCache(), {}
     for name, detector in track(detectors.items(), "Detectors", len(detectors), progress):
-        fitted = clone(detector).fit_labelled(train)
-        auc, interval = bootstrap_auc(
-            test.is_adversarial, fitted.score_samples(test.images), np.asarray(test.sources), seed=seed
-        )
+        seen, unseen = (cache.features(detector, side.images) for side in (train, test))
+        test_scores = clone(detector).fit_features(seen, train.is_adversarial).score_features(unseen)
+        auc, interval = bootstrap_auc(test.is_adversarial, test_scores, np.asarray(test.sources), seed=seed)
         scores[name] = HoldoutScore(auc, train.num_sources, test.num_sources, interval)
     return scores

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from keras_fisher.detectors.detector import Detector
-from keras_fisher.typing import Array, Images
+from keras_fisher.detectors.feature_detector import FeatureDetector
+from keras_fisher.detectors.features import Feature, LogProbabilities
 
 
-class SoftmaxDetector(Detector):
+class SoftmaxDetector(FeatureDetector):
     """Tells adversarial images by the softmax probabilities: what is there without any Fisher information.
 
     Features are the log-probabilities in float64, sorted, the most probable class first. Six forms were
@@ -32,11 +30,12 @@ class SoftmaxDetector(Detector):
 
     Args:
         classifier: a Classifier or a keras.Model, what is attacked.
-        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", or an unfitted scikit-learn
-            classifier with `predict_proba`, which is cloned.
+        head: "random_forest" (depth at most 5, 100 trees), "gaussian_nb", "logistic_regression" on
+            standardised features, "ydf_random_forest", "ydf_gradient_boosted_trees" (the extra `trees`), or
+            an unfitted scikit-learn classifier with `predict_proba`, which is cloned.
         seed: of the noisy negatives and of a head given by name.
         batch_size: images at once; None chooses by their size.
-        threshold: `predict` answers 1 from this probability on.
+        threshold: `predict` answers 1 from this probability on, unless `calibrate` finds another.
 
     Raises:
         TypeError, ValueError: a bad setting; see Classifier for models.
@@ -52,6 +51,7 @@ class SoftmaxDetector(Detector):
         (940,)
     """
 
-    def features_of(self, images: Images) -> Array:
-        """Returns (n, classes) float64: log-probabilities, descending."""
-        return np.sort(self.classifier.log_probabilities(images, self.batch_size), axis=-1)[:, ::-1]
+    @property
+    def feature_objects(self) -> tuple[Feature, ...]:
+        """Log-probabilities, descending."""
+        return (LogProbabilities(),)

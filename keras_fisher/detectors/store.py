@@ -7,25 +7,23 @@ import dataclasses
 import json
 import os
 import pathlib
-import secrets
-import shutil
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from sklearn.base import clone
 
-from keras_fisher.artefacts import check_manifest, write_manifest
+from keras_fisher.artefacts import check_manifest, put_in_place, temporary_sibling, write_manifest
 from keras_fisher.checks import check_flag, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.detectors.head_file import read_head, write_head
+from keras_fisher.detectors.head_file import HEAD_FILES, read_head, write_head
 from keras_fisher.detectors.plain_settings import from_plain, to_plain
 from keras_fisher.detectors.reading import reading
 
-#: Goes up when a version writes what earlier ones cannot read.
-FORMAT = 1
-#: The files of a detector, besides the manifest that holds their SHA-256.
+#: Goes up when a version writes what earlier ones cannot read. 2: learnt thresholds, feature objects,
+#: heads of YDF.
+FORMAT = 2
+#: The files of a detector, besides the manifest with their SHA-256; a head of YDF is in head.ydf instead.
 FILES = ("detector.json", "head.skops", "model.keras")
 MANIFEST = "manifest.json"
 
@@ -41,6 +39,8 @@ class StoredDetector:
     classifier: Classifier
     #: The fitted estimator.
     head: Any
+    #: Learnt, or as it was set.
+    threshold: float
 
 
 def write_detector(
@@ -56,16 +56,16 @@ def write_detector(
     folder = pathlib.Path(path).resolve()
     _check_target(folder, overwrite)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_sibling(folder) as temporary:
+    with temporary_sibling(folder) as temporary:
         temporary.mkdir()
-        write_head(stored.head, temporary / "head.skops")
+        head_file = write_head(stored.head, temporary)
         description = json.dumps(_describe(stored), indent=2, allow_nan=False)
         (temporary / "detector.json").write_text(description + "\n", encoding="utf-8")
         stored.classifier.model.save(temporary / "model.keras")
         command = f"{stored.kind}.save({folder.name!r})"
-        files = [temporary / name for name in FILES]
+        files = [temporary / name for name in _files(head_file.name)]
         write_manifest(temporary / MANIFEST, command, stored.settings.get("seed"), files, {})
-        _put_in_place(temporary, folder)
+        put_in_place(temporary, folder)
     return folder
 
 
@@ -85,7 +85,7 @@ def read_detector(path: str | os.PathLike) -> StoredDetector:
         raise FileNotFoundError(message("path", "be the folder of a saved detector", repr(str(path)), remedy))
     manifest = _read_manifest(folder)
     description = _read_description(folder / "detector.json")
-    head = read_head(folder / "head.skops", manifest["versions"]["scikit-learn"])
+    head = read_head(folder / _head_file(manifest), manifest["versions"]["scikit-learn"])
     remedy = "Register its own layers first (keras.saving.register_keras_serializable); lambdas are refused."
     with reading("model.keras", remedy):
         model = keras.models.load_model(folder / "model.keras", compile=False, safe_mode=True)
@@ -93,7 +93,7 @@ def read_detector(path: str | os.PathLike) -> StoredDetector:
     settings = description["settings"]
     if not isinstance(settings["head"], str):
         settings["head"] = clone(head)
-    return StoredDetector(description["kind"], settings, classifier, head)
+    return StoredDetector(description["kind"], settings, classifier, head, description["threshold"])
 
 
 def _check_target(folder: pathlib.Path, overwrite: bool) -> None:
@@ -107,30 +107,6 @@ def _check_target(folder: pathlib.Path, overwrite: bool) -> None:
         raise FileExistsError(message("path", rule, f"{folder.name!r}, which is something else"))
 
 
-@contextlib.contextmanager
-def _temporary_sibling(folder: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a new hidden name beside `folder`, and removes what is there in the end."""
-    temporary = folder.with_name(f".{secrets.token_hex(8)}.{folder.name}")
-    try:
-        yield temporary
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _put_in_place(temporary: pathlib.Path, folder: pathlib.Path) -> None:
-    """Renames `temporary` to `folder`; what was there is removed only once that is done."""
-    if not folder.exists():
-        temporary.rename(folder)
-        return
-    with _temporary_sibling(folder) as retired:
-        folder.rename(retired)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            retired.rename(folder)
-            raise
-
-
 def _describe(stored: StoredDetector) -> dict[str, Any]:
     """Returns detector.json."""
     classifier, head = stored.classifier, stored.settings["head"]
@@ -140,6 +116,7 @@ def _describe(stored: StoredDetector) -> dict[str, Any]:
         "kind": stored.kind,
         "settings": settings
         | {"head": head if isinstance(head, str) else {"estimator": type(head).__name__}},
+        "threshold": stored.threshold,
         "class_names": ["not adversarial", "adversarial"],
         "classifier": {
             "from_logits": _from_logits(classifier),
@@ -169,7 +146,7 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     remedy = "Save the detector again."
     try:
         manifest = check_manifest(folder / MANIFEST)
-        missing = sorted(set(FILES) - set(manifest["files"]))
+        missing = sorted(set(_files(_head_file(manifest))) - set(manifest["files"]))
         manifest["versions"]["scikit-learn"]
     except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError) as error:
         rule = f"hold a {MANIFEST} that can be read"
@@ -180,20 +157,33 @@ def _read_manifest(folder: pathlib.Path) -> dict[str, Any]:
     return manifest
 
 
+def _files(head_file: str) -> list[str]:
+    """Returns FILES, with the head's file under the name that it has."""
+    return [head_file if name == HEAD_FILES[0] else name for name in FILES]
+
+
+def _head_file(manifest: dict[str, Any]) -> str:
+    """Returns the name of the head's file: the one that the manifest vouches for, or else the usual one."""
+    return next((name for name in HEAD_FILES if name in manifest["files"]), HEAD_FILES[0])
+
+
 def _read_description(file: pathlib.Path) -> dict[str, Any]:
     """Returns the kind, the settings with solvers made again, and the arguments of the classifier."""
     remedy = "Save the detector again."
     with reading(file.name, remedy):
         description = json.loads(file.read_text(encoding="utf-8"))
         found_format = description["format"]
-    if found_format != FORMAT:
+    if found_format not in range(1, FORMAT + 1):
         remedy = "A later keras-fisher wrote it: upgrade."
-        raise ValueError(message("path", f"hold a detector of format {FORMAT}", found_format, remedy))
+        raise ValueError(
+            message("path", f"hold a detector of format {FORMAT} or below", found_format, remedy)
+        )
     with reading(file.name, remedy):
         settings = description["settings"]
         plain = {name: from_plain(value) for name, value in settings.items() if name != "head"}
         return {
             "kind": str(description["kind"]),
             "settings": plain | {"head": settings["head"]},
+            "threshold": float((settings if found_format == 1 else description)["threshold"]),
             "classifier": {name: description["classifier"][name] for name in ("from_logits", "bounds")},
         }

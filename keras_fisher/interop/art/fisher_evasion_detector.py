@@ -92,7 +92,7 @@ class FisherEvasionDetector(EvasionDetector):
         _check_none(kwargs)
         with self._at_once(batch_size):
             predictions = self.detector.predict_proba(np.asarray(x))
-        return {"predictions": predictions}, predictions[:, 1] >= self.detector.threshold
+        return {"predictions": predictions}, predictions[:, 1] >= self.detector.threshold_
 
     @contextlib.contextmanager
     def _at_once(self, batch_size: int | None) -> Iterator[None]:

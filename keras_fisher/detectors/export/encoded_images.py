@@ -1,0 +1,52 @@
+"""PNG and JPEG files → images of a classifier, in a graph."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from keras_fisher.classifiers.image_check import Bounds
+from keras_fisher.typing import Tensor
+
+#: The first bytes of the two kinds of file.
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+
+
+def decode_images(
+    files: Tensor, image_shape: tuple[int, ...], bounds: Bounds | None, dtype: tf.DType = tf.float32
+) -> Tensor:
+    """Returns (batch, h, w, c), black at the lower bound and white at the upper.
+
+    An image of another size is an error, not resized: what a resize does to an image is what the detector
+    looks for. Colour becomes grey, and grey colour, where the classifier has the other.
+
+    Args:
+        files: (batch,) string, the bytes of PNG or JPEG files.
+        image_shape: (h, w, c) of the classifier, c 1, 3 or 4.
+        bounds: lowest and highest pixel; None is [0, 1].
+        dtype: of the result.
+
+    Raises:
+        tf.errors.InvalidArgumentError: in the graph: bytes that are no PNG or JPEG file, or one that is cut
+            off, or one of another size.
+    """
+    height, width, channels = image_shape
+    lower, upper = bounds or (0.0, 1.0)
+    # A table: TensorFlow divides by a constant by multiplying with its rounded reciprocal, and then an image
+    # in a file is not quite that of its pixels.
+    shades = np.clip(lower + (upper - lower) * (np.arange(256) / 255), lower, upper)
+    table = tf.constant(shades, dtype)
+
+    def decode(file: Tensor) -> Tensor:
+        # TensorFlow reads further formats, some of them for colour only, and of a GIF the first frame.
+        is_known = tf.strings.substr(file, 0, len(_PNG)) == _PNG
+        is_known |= tf.strings.substr(file, 0, len(_JPEG)) == _JPEG
+        rule = "`image_bytes` must hold PNG or JPEG files."
+        checks = [tf.debugging.assert_equal(is_known, True, rule)]
+        pixels = tf.io.decode_image(file, channels, expand_animations=False)
+        rule = f"`image_bytes` must hold images of {height} x {width} pixels."
+        checks += [tf.debugging.assert_equal(tf.shape(pixels), [height, width, channels], rule)]
+        with tf.control_dependencies(checks):
+            return tf.gather(table, tf.cast(tf.reshape(pixels, image_shape), tf.int32))
+
+    return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(image_shape, dtype))

@@ -1,0 +1,69 @@
+"""What can stand for a detector where gradients are needed."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, final
+
+from sklearn.exceptions import NotFittedError
+
+from keras_fisher.checks import message
+from keras_fisher.detectors.feature_detector import FeatureDetector
+from keras_fisher.detectors.surrogates.differentiable_view import DifferentiableView
+from keras_fisher.typing import Tensor
+
+
+class DetectorSurrogate(abc.ABC):
+    """The features of a detector under a head that has a gradient; compared by identity.
+
+    A subclass writes `log_odds_of`. The features are the detector's own and differentiable themselves, by
+    second derivatives of the classifier.
+
+    Args:
+        detector: a fitted FeatureDetector, such as FisherDetector.
+
+    Raises:
+        TypeError: another detector, whose features are no graph.
+        NotFittedError: it is not fitted.
+    """
+
+    def __init__(self, detector: FeatureDetector) -> None:
+        self.detector = check_feature_detector(detector)
+
+    @abc.abstractmethod
+    def log_odds_of(self, features: Tensor) -> Tensor:
+        """Returns (batch,) float64, log p(adversarial) − log p(not), differentiable.
+
+        Args:
+            features: (batch, f) float64, as the detector's head is given them.
+        """
+
+    @final
+    def log_odds(self, images: Tensor) -> Tensor:
+        """Returns (batch,) float64, log p(adversarial) − log p(not), differentiable. For use in a graph.
+
+        Args:
+            images: (batch, h, w, c) in the dtype of the detector's classifier, unchecked.
+        """
+        classifier, seed = self.detector.classifier, self.detector.seed
+        solver = self.detector.eigensolver
+        view = DifferentiableView(classifier.parameters, images, classifier.num_classes, solver, seed)
+        return self.log_odds_of(self.detector.features_in_graph(view))
+
+
+def check_feature_detector(detector: Any) -> FeatureDetector:
+    """Returns the detector, a fitted one whose features are a graph.
+
+    Raises:
+        TypeError: another detector.
+        NotFittedError: it is not fitted.
+    """
+    if not isinstance(detector, FeatureDetector):
+        remedy = "Of any other, kf.attacks.DetectorAware(detector) asks scores alone."
+        rule = "be a FeatureDetector, such as FisherDetector"
+        raise TypeError(message("detector", rule, repr(detector), remedy))
+    if not hasattr(detector, "head_"):
+        raise NotFittedError(
+            message("detector", "be fitted", repr(detector), "Call fit(clean, adversarial).")
+        )
+    return detector
