@@ -1,4 +1,6 @@
-"""Fits the detector of LeNet-5 that comes with the library, and writes it with its manifest.
+"""Fits the detector of LeNet-5 that comes with the library, and exports it with its manifest.
+
+What it writes is a SavedModel for TensorFlow Serving, and a folder that `kf.load_detector` reads.
 
 Its source images are test images of MNIST that LeNet-5 classifies correctly and that are not in the packaged
 sample: the detector is measured on the sample.
@@ -145,14 +147,24 @@ def flagged(detector: kf.detectors.Detector, test: kf.detectors.LabelledImages) 
 def write(
     detector: kf.FisherDetector, metrics: dict[str, dict], num_adversarial: int, arguments: argparse.Namespace
 ) -> None:
-    """Writes the folder, with a manifest that says how it was made."""
-    folder = detector.save(arguments.output, overwrite=True)
+    """Writes the folder, with a manifest that says how it was made, in the place of the last one."""
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    with artefacts.temporary_sibling(arguments.output) as folder:
+        detector.export(folder, version=1)
+        write_manifest(folder, metrics, num_adversarial, arguments)
+        artefacts.put_in_place(folder, arguments.output)
+
+
+def write_manifest(
+    folder: pathlib.Path, metrics: dict[str, dict], num_adversarial: int, arguments: argparse.Namespace
+) -> None:
+    """Writes what vouches for every file in the folder."""
     artefacts.write_manifest(
         folder / "manifest.json",
         command="python scripts/train_detector.py "
         f"--num-sources {arguments.num_sources} --seed {arguments.seed}",
         seed=arguments.seed,
-        files=sorted(file for file in folder.iterdir() if file.name != "manifest.json"),
+        files=sorted(file for file in folder.rglob("*") if file.is_file()),
         metrics=metrics,
         data="MNIST through TensorFlow Datasets, split test: to fit, the first correctly classified images "
         "that are not in the packaged sample; to measure, the correctly classified images of the sample",
