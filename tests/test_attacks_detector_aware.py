@@ -234,6 +234,9 @@ def test_the_detector_given_is_the_judge_and_not_the_stand_in(classifier, digits
     assert not result.undetected.any()
     assert result.evasion_rate == 0
     np.testing.assert_allclose(result.scores, 1 / (1 + np.exp(-3.0)))
+    strict.threshold_ = 0.96
+    result = dataclasses.replace(attack, detector=strict)(classifier, images, labels)
+    assert result.evaded.all()
 
 
 def plane_against(classifier, digits, count=6):
@@ -278,6 +281,19 @@ def test_the_threshold_of_the_detector_is_the_goal(classifier, digits):
         result = kf.attacks.DetectorAware(plane, epsilon, method, detector=plane)(classifier, images, labels)
         assert result.evaded.all()
         assert (result.scores < 0.02).all()
+
+
+def test_the_oracle_measures_log_odds_from_the_threshold(digits):
+    images = digits[0][:3]
+    chunk = kf.attacks.Chunk(images=images, labels=digits[1][:3], positions=np.array([4, 5, 6]))
+    plane = Plane(np.full((28, 28, 1), 0.01), -1.0, threshold=0.2)
+    oracle = DetectorOracle(plane, chunk)
+    expected = 0.01 * images[:2].sum(axis=(1, 2, 3)) - 1.0 - np.log(0.2 / 0.8)
+    np.testing.assert_allclose(oracle.excess(np.array([4, 5]), images[:2]), expected, rtol=1e-5)
+    np.testing.assert_array_equal(oracle.num_queries, [1, 1, 0])
+    plane.threshold_ = float(plane.score_samples(images[2:])[0])
+    # A score at the threshold is flagged.
+    assert oracle.excess(np.array([6]), images[2:])[0] >= 0
 
 
 def test_carlini_wagner_pays_for_the_detector_with_distance(classifier, digits):

@@ -45,7 +45,10 @@ class Attack(abc.ABC):
         check_flag("clip", self.clip)
         check_flag("targeted", self.targeted)
         if self.targeted and not self.can_target:
-            remedy = "Attacks with targets: FGM, OTCM, BIM, IterativeOTCM, PGD, DDN, Opt, CarliniWagner."
+            remedy = (
+                "Attacks with targets: FGM, OTCM, BIM, IterativeOTCM, PGD, DDN, Opt, CarliniWagner, "
+                "DetectorAware."
+            )
             raise ValueError(message("targeted", f"be False for {type(self).__name__}", True, remedy))
 
     @final

@@ -9,7 +9,8 @@ from sklearn.exceptions import NotFittedError
 
 from keras_fisher.checks import message
 from keras_fisher.detectors.feature_detector import FeatureDetector
-from keras_fisher.detectors.surrogates.differentiable_view import DifferentiableView
+from keras_fisher.detectors.features import ImageView
+from keras_fisher.fisher.solvers import SOLVERS
 from keras_fisher.typing import Tensor
 
 
@@ -45,9 +46,9 @@ class DetectorSurrogate(abc.ABC):
         Args:
             images: (batch, h, w, c) in the dtype of the detector's classifier, unchecked.
         """
-        classifier, seed = self.detector.classifier, self.detector.seed
-        solver = self.detector.eigensolver
-        view = DifferentiableView(classifier.parameters, images, classifier.num_classes, solver, seed)
+        classifier = self.detector.classifier
+        # Exact whatever the detector's own solver: the iterations of another have no useful derivative.
+        view = ImageView(classifier.parameters, images, classifier.num_classes, SOLVERS["exact"])
         return self.log_odds_of(self.detector.features_in_graph(view))
 
 

@@ -36,7 +36,10 @@ class _CategoricalMetric(OutputMetric):
         self.log_scale = odds.log_rest + log_factor
         self._is_top = odds.is_class
         self._rest = odds.rest  # q
-        self._root_rest = tf.sqrt(odds.rest)
+        # Where q is zero, as at the top class, the square root has no derivative: it is not to be asked for.
+        is_positive = odds.rest > 0
+        roots = tf.sqrt(tf.where(is_positive, odds.rest, tf.ones_like(odds.rest)))
+        self._root_rest = tf.where(is_positive, roots, tf.zeros_like(roots))
         self._s = tf.exp(odds.log_rest)[:, None]
         self._root_top = tf.exp(0.5 * (odds.log_probability + odds.log_rest))[:, None]  # √(p_t s)
         self._root_p_top = tf.exp(0.5 * odds.log_probability)[:, None]
