@@ -208,6 +208,20 @@ def test_heads_are_fitted_to_successes_with_clean_and_noise(signal, clean, label
     assert evaluation.cells[0].num_fit == len(kept) < len(oracle.split.fit)
 
 
+def test_heads_are_fitted_to_failures_too_where_asked(signal, clean, labels):
+    deltas = np.where(np.arange(NUM_IMAGES) % 3, 0.2, 0.0)
+    push = {"push": Push(deltas, lambda number: number % 4 == 1)}
+    evaluation = run(signal, push, clean, labels, fit_to="all")
+    (features, is_adversarial), *_ = Head.fitted
+    fitted = numbers_of(features[is_adversarial == 1])
+    assert evaluation.fit_to == "all"
+    assert evaluation.cells[0].num_fit == len(fitted)
+    # Those that did not move, every third, are left out all the same.
+    assert (fitted % 3 > 0).all()
+    assert (fitted % 4 != 1).any()
+    assert len(fitted) > 0.5 * evaluation.num_sources["fit"]
+
+
 def test_mixture_is_fitted_to_and_calibrated_on_all_of_its_attacks(signal, clean, labels, attacks, small):
     evaluation = run(signal, attacks, clean, labels, train_attacks=[("two", "three"), "one"])
     oracle = Oracle(small, clean, labels, attacks)
@@ -359,14 +373,14 @@ def test_too_few_successes_are_not_available_and_no_crash(signal, clean, labels)
                 *cell.evasion.values(),
             ]
             assert np.isnan(values).all()
-            assert cell.reason == f"{cell.num_fit} successes to fit to"
+            assert cell.reason == f"{cell.num_fit} adversarial images to fit to"
             assert cell.roc == ((), ())
     cell = by_name(trained_on="able", attack="never")
     assert math.isnan(cell.auc)
     assert cell.reason == "0 adversarial images to test on"
     assert [*cell.evasion.values()] == [0.0] * 3
     assert by_name(trained_on="able", attack="never", subset="all").auc > 0.5
-    assert by_name(trained_on="never", attack="adaptive", subset="adaptive").reason == "0 successes to fit to"
+    assert by_name(trained_on="never", attack="adaptive", subset="adaptive").reason == "0 adversarial images to fit to"
     assert by_name(trained_on="able", attack="adaptive", subset="adaptive").num_sources == 0
     assert by_name(trained_on="able", subset="worst_case").num_sources == 23
 
@@ -764,6 +778,7 @@ def test_progress_shows_attacks_features_and_detectors(signal, clean, labels, at
         ({"false_positive_rates": 0.1}, TypeError, "`false_positive_rates` must be a sequence"),
         ({"false_positive_rates": (0.1, 2.0)}, ValueError, "`false_positive_rates` must be a finite number"),
         ({"false_positive_rates": (0.1, 0.1)}, ValueError, "`false_positive_rates` must be different"),
+        ({"fit_to": "failed"}, ValueError, "`fit_to` must be one of 'successful', 'all', got 'failed'"),
         ({"num_resamples": 0}, ValueError, "`num_resamples` must be at least 1"),
         ({"seed": -1}, ValueError, "`seed` must be in"),
         ({"progress": 1}, TypeError, "`progress` must be True or False"),

@@ -24,10 +24,17 @@ class AttackedSources:
     noisy: Array
     #: (n,) bool: the attack had success, with an image that is not its source.
     success: Array
+    #: (n,) bool: a detector may be fitted to it, if its source is on that side.
+    is_fitted_to: Array
 
 
 def add_noise(
-    classifier: Classifier, clean: Array, images: Array, success: Array, seed: int
+    classifier: Classifier,
+    clean: Array,
+    images: Array,
+    success: Array,
+    seed: int,
+    fit_to: str = "successful",
 ) -> AttackedSources:
     """Returns the adversarial images of the sources, with noise as long.
 
@@ -37,13 +44,17 @@ def add_noise(
         images: (n, h, w, c), what an attack made of them, in bounds.
         success: (n,) bool, by the attack's own account.
         seed: of the noise.
+        fit_to: "successful", or "all" images that are not their source.
     """
     adversarial = classifier.check(images)
     difference = (adversarial.astype(np.float64) - clean).reshape(len(clean), -1)
     # Measured, not taken from the result: the noise is to be as long as what the detector sees.
     norms = np.linalg.norm(difference, axis=-1)
-    has_success = np.asarray(success, bool) & (norms > 0)
-    return AttackedSources(adversarial, matched_noise(classifier, clean, norms, seed), has_success)
+    is_moved = norms > 0
+    has_success = np.asarray(success, bool) & is_moved
+    is_fitted_to = is_moved if fit_to == "all" else has_success
+    noisy = matched_noise(classifier, clean, norms, seed)
+    return AttackedSources(adversarial, noisy, has_success, is_fitted_to)
 
 
 def check_result(argument: str, result: Any, classifier: Classifier, clean: Array) -> AttackResult:

@@ -44,7 +44,7 @@ class Bench:
         for name, attack in self.attacked.items():
             fit, calibration = self.split.fit[:0], self.split.calibration[:0]
             if name in train_attacks:
-                fit, calibration = self.split.fit[attack.success[self.split.fit]], self.split.calibration
+                fit, calibration = self.split.fit[attack.is_fitted_to[self.split.fit]], self.split.calibration
             yield attack.noisy, np.concatenate([fit, calibration, self.split.test])
             yield attack.adversarial, np.concatenate([fit, self.split.test])
 
@@ -100,7 +100,7 @@ class Bench:
     def _fitted_to(self, train_attacks: Sequence[str]) -> LabelledImages:
         """Returns the images that a detector is fitted to; their sources are positions in `clean`."""
         attacks = [self.attacked[name] for name in train_attacks]
-        kept = [self.split.fit[attack.success[self.split.fit]] for attack in attacks]
+        kept = [self.split.fit[attack.is_fitted_to[self.split.fit]] for attack in attacks]
         pairs = list(zip(attacks, kept, strict=True))
         images = [self.clean[rows] for rows in kept]
         images += [attack.noisy[rows] for attack, rows in pairs]

@@ -50,7 +50,7 @@ def calibrate_detector(
     split: SourceSplit,
     rates: Iterable[float],
 ) -> CalibratedDetector:
-    """Returns the detector, fitted on the one side to the successes of the attacks, calibrated on the other.
+    """Returns the detector, fitted on the one side to the images of the attacks, calibrated on the other.
 
     Of several attacks each brings its own adversarial and noisy images, and the clean ones once more: so
     clean images and noise count alike, as they do on the test side.
@@ -63,11 +63,11 @@ def calibrate_detector(
         split: of the sources.
         rates: false positive rates, one threshold for each.
     """
-    kept = [split.fit[attack.success[split.fit]] for attack in attacks]
+    kept = [split.fit[attack.is_fitted_to[split.fit]] for attack in attacks]
     num_fit = sum(map(len, kept))
     missing = dict.fromkeys(rates, float("nan"))
     if num_fit < MIN_IMAGES:
-        reason = f"{num_fit} successes to fit to"
+        reason = f"{num_fit} adversarial images to fit to"
         return CalibratedDetector(given, cache, None, num_fit, missing, reason)
     pairs = [(attack, rows) for attack, rows in zip(attacks, kept, strict=True) if len(rows)]
     # In the order of `Detector.fit`, so that a head with a random state comes out the same.

@@ -39,6 +39,7 @@ def evaluate(
     train_attacks: Sequence[str | tuple[str, ...]] | None = None,
     adaptive: Mapping[str, Callable[[Detector, LabelledImages, Array, Array], AttackResult]] | None = None,
     adaptive_on: Sequence[str | tuple[str, ...]] | None = None,
+    fit_to: str = "successful",
     fractions: tuple[float, float, float] = (0.4, 0.2, 0.4),
     false_positive_rates: Sequence[float] = (0.01, 0.05, 0.1),
     num_resamples: int = 1000,
@@ -50,7 +51,7 @@ def evaluate(
     Images that the classifier gets wrong as they are leave first. The others, the sources, are drawn onto
     three sides, and all versions of a source go with it:
 
-    - fit: the successes of the training attack, with their clean and noisy versions. Noise is Gaussian and as
+    - fit: the successes of the training attack, or all that it moved, with their clean and noisy versions. Noise is Gaussian and as
       long as the perturbation (see `matched_noise`);
     - calibration: thresholds, from the clean images and the training attack's noise;
     - test, for every attack: its images are positives, the same sources clean and with that attack's noise
@@ -76,6 +77,8 @@ def evaluate(
             highest false positive rate that could be calibrated: what stays below it stays below all.
         adaptive_on: for which of the training attacks the adaptive ones run; None for the first. Each runs
             once for each detector.
+        fit_to: "successful", or "all", failures of the training attack too: what an attack of a fixed epsilon
+            makes of images that resist it is to be detected as well.
         fractions: of the sources, for fit, calibration and test.
         false_positive_rates: for which thresholds are calibrated.
         num_resamples: of the bootstrap for the interval of the AUC.
@@ -112,6 +115,7 @@ def evaluate(
     for trained_on in shown:
         check_option("adaptive_on", trained_on, mixtures, "It is to be one of `train_attacks`.")
     rates = check_rates(false_positive_rates)
+    check_option("fit_to", fit_to, ("successful", "all"))
     check_fractions(fractions)
     check_integer("num_resamples", num_resamples, 1)
     check_integer("seed", seed, 0, 2**31 - 1)
@@ -133,7 +137,7 @@ def evaluate(
         seed=seed,
     )
     for name, attack in track(attacks.items(), "Attacks", len(attacks), progress):
-        bench.attacked[name] = _attack(f"attacks[{name!r}]", attack, bench, is_source)
+        bench.attacked[name] = _attack(f"attacks[{name!r}]", attack, bench, is_source, fit_to)
 
     sets = list(bench.image_sets({name for mixture in mixtures.values() for name in mixture}))
     needed = [(detector, *image_set) for detector in detectors.values() for image_set in sets]
@@ -160,13 +164,14 @@ def evaluate(
         attacks={name: describe(attack) for name, attack in (attacks | adaptive).items()},
         num_sources={"given": len(is_source), "misclassified": int((~is_source).sum())} | sizes,
         false_positive_rates=rates,
+        fit_to=fit_to,
         num_resamples=num_resamples,
         seed=seed,
         versions=versions(),
     )
 
 
-def _attack(argument: str, attack: Any, bench: Bench, is_source: Array) -> AttackedSources:
+def _attack(argument: str, attack: Any, bench: Bench, is_source: Array, fit_to: str) -> AttackedSources:
     """Returns what the attack makes of the sources, or what of a ready result belongs to them."""
     if isinstance(attack, AttackResult):
         images, success = np.asarray(attack.images)[is_source], np.asarray(attack.success)[is_source]
@@ -174,4 +179,4 @@ def _attack(argument: str, attack: Any, bench: Bench, is_source: Array) -> Attac
         result = attack(bench.classifier, bench.clean, bench.labels)
         check_result(argument, result, bench.classifier, bench.clean)
         images, success = result.images, result.success
-    return add_noise(bench.classifier, bench.clean, images, success, bench.seed)
+    return add_noise(bench.classifier, bench.clean, images, success, bench.seed, fit_to)

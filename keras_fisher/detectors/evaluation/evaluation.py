@@ -32,6 +32,8 @@ class Evaluation:
     num_sources: dict[str, int]
     #: asked, ascending.
     false_positive_rates: tuple[float, ...]
+    #: "successful" or "all": which images of the training attacks the detectors were fitted to.
+    fit_to: str
     num_resamples: int
     seed: int
     versions: dict[str, str]
