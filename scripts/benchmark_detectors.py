@@ -4,7 +4,8 @@ Sources are test images that LeNet-5 (MNIST) or VGG (CIFAR-10) gets right and th
 repository has looked at: not the packaged sample, not the 3,500 that the stored detector was fitted to or
 features were tried on. Every part goes through `kf.detectors.evaluate`: detectors are fitted to one side of
 the sources, thresholds set on another, numbers taken on the third. Attacks are kept in runs/, so that a run
-that was interrupted goes on where it was. Tables are printed; JSON and ROC curves go to --output.
+that was interrupted goes on where it was; delete it after a change of an attack. Tables are printed; JSON and
+ROC curves go to --output.
 
     python scripts/benchmark_detectors.py                   all parts, about an hour on two cores
     python scripts/benchmark_detectors.py --only least_norm one of: least_norm, epsilon, strength, unseen,
@@ -212,6 +213,8 @@ def run_cost(arguments: argparse.Namespace) -> None:
                 times.setdefault(name, []).append(time.perf_counter() - started)
     medians = {name: float(np.median(found)) for name, found in times.items()}
     predict = medians["model.predict, 1,000"]
+    text = json.dumps({"seconds": medians, "versions": artefacts.versions()}, indent=2) + "\n"
+    artefacts.write_atomically(arguments.output / "cost.json", lambda path: path.write_text(text))
     for name, median in medians.items():
         ratio = f"{median / predict:.1f} × predict" if "1,000" in name else ""
         print(f"{name}: {1e3 * median:.1f} ms {ratio}")

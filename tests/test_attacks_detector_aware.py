@@ -494,3 +494,24 @@ def test_stand_ins_need_images_of_both_kinds(forest, labelled):
     for kind in ("naive_bayes", "distilled"):
         with pytest.raises(ValueError, match="`labelled` must hold images of both kinds, got 0 adversarial"):
             surrogate_of(forest, clean, kind)
+
+
+def test_carlini_wagner_gets_past_a_forest_whose_objection_is_strongest_at_the_boundary(
+    distilled, forest, classifier, digits
+):
+    settings = kf.attacks.CarliniWagner(steps=60, step_size=0.05, binary_search_steps=4)
+    result = kf.attacks.DetectorAware(distilled, method=settings, confidence=1.0)(classifier, *digits)
+    assert result.success_rate >= 0.9
+    assert result.evasion_rate >= 0.5
+    np.testing.assert_array_equal(result.scores, forest.score_samples(result.images))
+
+
+def test_distilled_stand_in_reaches_below_a_low_threshold(classifier, labelled):
+    detector = kf.FisherDetector(classifier, num_eigenvalues=9).fit_labelled(labelled)
+    features = detector.features_of(labelled.images[:40])
+    usual = DistilledSurrogate(detector, labelled, num_steps=300).log_odds_of(tf.constant(features)).numpy()
+    detector.threshold_ = 0.01
+    deep = DistilledSurrogate(detector, labelled, num_steps=300).log_odds_of(tf.constant(features)).numpy()
+    assert usual.min() > -8
+    assert deep.min() < usual.min() - 1
+    assert deep.min() < np.log(0.01) - 2

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import NotFittedError
@@ -16,6 +16,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from sklearn.utils.validation import check_is_fitted
 
 import keras_fisher as kf
 from keras_fisher import testing
@@ -509,3 +510,64 @@ def test_calibrated_threshold_is_saved(classifier, images, attacked, tmp_path):
     detector = kf.FisherDetector(classifier).fit(images, attacked).calibrate(images, 0.3)
     again = kf.load_detector(detector.save(tmp_path / "detector"))
     assert again.threshold_ == detector.threshold_ != again.threshold
+
+
+# As a scikit-learn estimator
+
+
+def test_scikit_learn_sees_whether_it_is_fitted(kind, classifier, images, attacked):
+    detector = kind(classifier, head="gaussian_nb")
+    with pytest.raises(NotFittedError):
+        check_is_fitted(detector)
+    check_is_fitted(detector.fit(images, attacked))
+    assert is_classifier(detector)
+
+
+def test_settings_can_be_set_and_are_checked(classifier, images, attacked):
+    detector = kf.FisherDetector(classifier, head="gaussian_nb").fit(images, attacked)
+    before = detector.score_samples(images)
+    assert detector.set_params(seed=4, threshold=0.25) is detector
+    assert (detector.seed, detector.threshold, detector.head) == (4, 0.25, "gaussian_nb")
+    np.testing.assert_array_equal(detector.score_samples(images), before)
+    for settings, text in (({"depth": 3}, "`settings` must be one of"), ({"seed": -1}, "`seed` must be in")):
+        with pytest.raises(ValueError, match=text):
+            detector.set_params(threshold=0.75, **settings)
+        assert detector.threshold == 0.25
+
+
+@pytest.mark.parametrize(
+    ("features", "is_adversarial", "text"),
+    [
+        (np.zeros((0, 3)), np.zeros(0, bool), "hold images of both kinds, got 0 adversarial of 0"),
+        (np.eye(3), np.zeros(3, bool), "hold images of both kinds, got 0 adversarial of 3"),
+        (np.eye(3), np.ones(2, bool), r"`features` must be \(n, f\), with n labels"),
+        (np.zeros(3), np.ones(3, bool), r"`features` must be \(n, f\)"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(classifier, features, is_adversarial, text):
+    with pytest.raises(ValueError, match=text):
+        kf.FisherDetector(classifier).fit_features(features, is_adversarial)
+
+
+def test_threshold_above_one_is_warned_of(classifier, images, attacked):
+    class Certain(GaussianNB):
+        def predict_proba(self, features):
+            return np.tile([0.0, 1.0], (len(features), 1))
+
+    detector = kf.FisherDetector(classifier, head=Certain()).fit(images, attacked)
+    with pytest.warns(UserWarning, match="nothing will be flagged"):
+        detector.calibrate(images, 0.1)
+    assert not detector.predict(images).any()
+
+
+def test_extended_features_of_images_without_height_and_width_are_refused_at_once():
+    model = keras.Sequential([keras.Input((5,)), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match=r"`classifier` must take images \(h, w, c\), to be blurred"):
+        kf.FisherDetector(model, features="extended")
+    assert kf.FisherDetector(model).features_of(np.full((2, 5), 0.5)).shape == (2, 20)
+
+
+def test_extended_features_work_with_a_solver_of_one_eigenvalue(classifier, images):
+    power = kf.FisherDetector(classifier, 1, features="extended", solver="power").features_of(images[:4])
+    exact = kf.FisherDetector(classifier, 1, features="extended").features_of(images[:4])
+    np.testing.assert_allclose(power[:, 1:], exact[:, 1:], atol=1e-3)

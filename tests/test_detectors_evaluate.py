@@ -380,7 +380,8 @@ def test_too_few_successes_are_not_available_and_no_crash(signal, clean, labels)
     assert cell.reason == "0 adversarial images to test on"
     assert [*cell.evasion.values()] == [0.0] * 3
     assert by_name(trained_on="able", attack="never", subset="all").auc > 0.5
-    assert by_name(trained_on="never", attack="adaptive", subset="adaptive").reason == "0 adversarial images to fit to"
+    adaptive = by_name(trained_on="never", attack="adaptive", subset="adaptive")
+    assert adaptive.reason == "0 adversarial images to fit to"
     assert by_name(trained_on="able", attack="adaptive", subset="adaptive").num_sources == 0
     assert by_name(trained_on="able", subset="worst_case").num_sources == 23
 

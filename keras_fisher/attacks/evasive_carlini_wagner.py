@@ -17,12 +17,17 @@ from keras_fisher.typing import Tensor
 _BEHIND = 1e9
 
 
+#: The detector's penalty where the classifier does not err yet, in nats: that of a detector quite sure.
+_UNSEEN = tf.constant(40.0, tf.float64)
+
+
 @dataclasses.dataclass(frozen=True)
 class EvasiveCarliniWagner(CarliniWagner):
-    """min ‖x' − x‖² + c · (f(x') + weight · max(log odds(x') + offset, 0)), f that of `CarliniWagner`.
+    """min ‖x' − x‖² + c · (f(x') + weight · g(x')), f that of `CarliniWagner`.
 
-    A success fools the classifier, and the surrogate with it. The other arguments are those of
-    `CarliniWagner`.
+    g = max(log odds(x') + offset, 0) where the classifier errs. Where it does not yet, g is a constant: a
+    detector objects most at the boundary between two classes, and its slope would keep the image from it. A
+    success fools the classifier, and the surrogate with it. The other arguments are those of `CarliniWagner`.
 
     Args:
         surrogate: gives log odds.
@@ -46,8 +51,10 @@ class EvasiveCarliniWagner(CarliniWagner):
         penalties, gradients, margin = super().assess(classifier, images, classes, const)
         log_odds, slopes = log_odds_gradient(self.surrogate, images)
         excess = log_odds + self.offset
-        is_flagged = tf.cast(excess > 0, tf.float64)
-        gradients += per_image(self.weight * const * is_flagged, images) * slopes
         is_fooled = margin <= 0 if self.margin_wanted > 0 else margin < 0
+        is_flagged = tf.cast(is_fooled & (excess > 0), tf.float64)
+        gradients += per_image(self.weight * const * is_flagged, images) * slopes
         missing = tf.where(is_fooled, excess, _BEHIND + margin)
-        return penalties + self.weight * tf.maximum(excess, 0.0), gradients, missing
+        # A loss above that of any flagged image: an image that comes to err is not to seem worse for it.
+        objection = tf.where(is_fooled, tf.maximum(excess, 0.0), _UNSEEN)
+        return penalties + self.weight * objection, gradients, missing

@@ -6,14 +6,16 @@ import abc
 import inspect
 import os
 import pathlib
+import warnings
 from typing import Any, Self, final
 
 import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.utils import ClassifierTags, Tags, TargetTags
 
-from keras_fisher.checks import check_integer, check_real, message
+from keras_fisher.checks import check_integer, check_option, check_real, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.detectors.heads import check_head, check_probabilities, make_head
 from keras_fisher.detectors.label_attack import label_attack
@@ -95,10 +97,7 @@ class Detector(abc.ABC):
         """
         if not isinstance(labelled, LabelledImages):
             raise TypeError(message("labelled", "be LabelledImages", type(labelled).__name__))
-        num_adversarial = int(labelled.is_adversarial.sum())
-        if num_adversarial in (0, len(labelled)):
-            found = f"{num_adversarial} adversarial of {len(labelled)}"
-            raise ValueError(message("labelled", "hold images of both kinds", found))
+        _check_both_kinds("labelled", labelled.is_adversarial)
         return self.fit_features(self.features_of(labelled.images), labelled.is_adversarial)
 
     @final
@@ -111,8 +110,13 @@ class Detector(abc.ABC):
 
         Raises:
             TypeError: a head that gives no probabilities.
-            ValueError: features that are the same for all.
+            ValueError: labels of one kind or another number, or features that are the same for all.
         """
+        features, is_adversarial = np.asarray(features, np.float64), np.asarray(is_adversarial, bool)
+        if features.ndim != 2 or is_adversarial.shape != features.shape[:1]:
+            found = f"{features.shape} and {is_adversarial.shape}"
+            raise ValueError(message("features", "be (n, f), with n labels", found))
+        _check_both_kinds("is_adversarial", is_adversarial)
         if (features == features[0]).all():
             found = f"the same features for all {len(features)}"
             remedy = "Its softmax may be saturated to exactly one."
@@ -130,7 +134,8 @@ class Detector(abc.ABC):
         Args:
             images: (n, h, w, c), not adversarial, and not those that the detector was fitted to: on these it
                 is surer than on others.
-            false_positive_rate: in (0, 1).
+            false_positive_rate: in (0, 1]. Where images that must not be flagged have the probability 1, the
+                threshold is above it, nothing is flagged at all, and a warning says so.
 
         Raises:
             NotFittedError: before `fit`.
@@ -138,6 +143,12 @@ class Detector(abc.ABC):
         """
         rate = check_real("false_positive_rate", false_positive_rate, 0.0, 1.0, exclusive_minimum=True)
         self.threshold_ = threshold_at(self.score_samples(images), rate)
+        if self.threshold_ > 1:
+            warnings.warn(
+                f"More than {rate:g} of the images have an adversarial probability of 1: with a threshold "
+                "above that nothing will be flagged. Calibrate for a higher rate, or take another head.",
+                stacklevel=2,
+            )
         return self
 
     @final
@@ -160,6 +171,8 @@ class Detector(abc.ABC):
     @final
     def score_features(self, features: Array) -> Array:
         """Returns (n,) float64, the probability that each is adversarial, from what `features_of` gave."""
+        if not len(features):
+            return np.zeros(0)
         return np.asarray(self._fitted_head().predict_proba(features), np.float64)[:, 1]
 
     @final
@@ -201,6 +214,24 @@ class Detector(abc.ABC):
         names = list(inspect.signature(type(self).__init__).parameters)[1:]
         return {name: getattr(self, name) for name in names}
 
+    @final
+    def set_params(self, **settings: Any) -> Self:
+        """Returns itself with other settings, checked as `__init__` does; what was fitted is kept.
+
+        Raises:
+            TypeError, ValueError: a setting that there is not, or a bad one; then nothing is changed.
+        """
+        known = self.get_params()
+        for name in settings:
+            check_option("settings", name, known)
+        # A new one checks them all, and makes what follows from them.
+        vars(self).update(vars(type(self)(**(known | settings))))
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        target = TargetTags(required=True)
+        return Tags(estimator_type="classifier", target_tags=target, classifier_tags=ClassifierTags())
+
     def __sklearn_clone__(self) -> Self:
         return type(self)(**self.get_params())
 
@@ -229,3 +260,10 @@ class Detector(abc.ABC):
 def _shown(value: Any) -> str:
     """Returns a setting in one line: of an array its shape."""
     return f"<array {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
+
+
+def _check_both_kinds(argument: str, is_adversarial: Array) -> None:
+    num_adversarial = int(is_adversarial.sum())
+    if num_adversarial in (0, len(is_adversarial)):
+        found = f"{num_adversarial} adversarial of {len(is_adversarial)}"
+        raise ValueError(message(argument, "hold images of both kinds", found))

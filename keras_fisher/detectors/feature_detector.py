@@ -48,10 +48,11 @@ class FeatureDetector(Detector):
         """Returns the fitted detector as one Keras model, which shares the weights of the classifier's.
 
         images (batch, h, w, c) → a dict of `class_probabilities` (batch, classes), `eigenvalues` (batch, k)
-        float64, descending, `adversarial_probability` (batch,) float64, the very numbers of `score_samples`,
-        `is_adversarial` (batch,) bool, by the threshold, and `is_valid` (batch,) bool. The batch may be
-        empty. An image with a pixel that is NaN, infinite or out of bounds is not valid: its numbers are NaN
-        and `is_adversarial` is True, for what cannot be judged is not to be let through.
+        float64, descending, `adversarial_probability` (batch,) float64, as `score_samples` gives it (of trees
+        the same bits, of other heads to 1e-12), `is_adversarial` (batch,) bool, by the threshold, and
+        `is_valid` (batch,) bool. The batch may be empty. An image with a pixel that is NaN, infinite or out
+        of bounds is not valid: its numbers are NaN and `is_adversarial` is True, for what cannot be judged is
+        not to be let through.
 
         The model is saved and loaded as any other (`.keras`, safe mode); `import keras_fisher.detectors`
         first makes its layers known.

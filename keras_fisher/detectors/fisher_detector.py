@@ -76,6 +76,8 @@ class FisherDetector(FeatureDetector):
         self.features = _check_features(features)
         choose_solver(solver, None, self.classifier.num_classes)
         self.solver = solver
+        for feature in self.feature_objects:
+            feature.check_image_shape(self.classifier.image_shape)
 
     @property
     def feature_objects(self) -> tuple[Feature, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -141,5 +142,5 @@ def describe(setting: Any) -> str:
         return f"{describe(setting.func)}({', '.join([*map(describe, setting.args), *named])}, …)"
     if callable(setting) and hasattr(setting, "__qualname__"):
         return f"{setting.__module__}.{setting.__qualname__}"
-    # Estimators and user's objects may run over several lines.
-    return " ".join(repr(setting).split())
+    # Estimators and user's objects may run over several lines; a file is not to differ from run to run.
+    return re.sub(r" at 0x[0-9a-f]+", "", " ".join(repr(setting).split()))

@@ -51,8 +51,8 @@ def evaluate(
     Images that the classifier gets wrong as they are leave first. The others, the sources, are drawn onto
     three sides, and all versions of a source go with it:
 
-    - fit: the successes of the training attack, or all that it moved, with their clean and noisy versions. Noise is Gaussian and as
-      long as the perturbation (see `matched_noise`);
+    - fit: the successes of the training attack, or all that it moved, with their clean and noisy versions.
+      Noise is Gaussian and as long as the perturbation (see `matched_noise`);
     - calibration: thresholds, from the clean images and the training attack's noise;
     - test, for every attack: its images are positives, the same sources clean and with that attack's noise
       negatives; once for the sources on which it succeeded and once for all. An image that an attack left as

@@ -13,6 +13,7 @@ from keras_fisher.checks import check_flag, check_option, message
 from keras_fisher.detectors.evaluation.cell import SUBSETS, Cell
 from keras_fisher.detectors.evaluation.roc_figure import write_roc_figure
 from keras_fisher.detectors.evaluation.tables import cell_table, cross_table
+from keras_fisher.detectors.reading import reading
 
 #: Stands in each file; another number, another layout.
 _FORMAT = "keras_fisher.Evaluation/1"
@@ -146,9 +147,10 @@ class Evaluation:
         found = read.get("format") if isinstance(read, dict) else type(read).__name__
         if found != _FORMAT:
             raise ValueError(message("path", f"be a JSON file with format {_FORMAT!r}", repr(found)))
-        fields: dict[str, Any] = {name: read[name] for name in _header_names()}
-        fields["false_positive_rates"] = tuple(fields["false_positive_rates"])
-        return cls(cells=tuple(Cell.from_json(cell) for cell in read["cells"]), **fields)
+        with reading(pathlib.Path(path).name, "Run the evaluation again."):
+            fields: dict[str, Any] = {name: read[name] for name in _header_names()}
+            fields["false_positive_rates"] = tuple(fields["false_positive_rates"])
+            return cls(cells=tuple(Cell.from_json(cell) for cell in read["cells"]), **fields)
 
     def _select(self, **asked: Any) -> list[Cell]:
         """Returns the cells that agree with what is not None."""

@@ -39,14 +39,20 @@ def decode_images(
 
     def decode(file: Tensor) -> Tensor:
         # TensorFlow reads further formats, some of them for colour only, and of a GIF the first frame.
-        is_known = tf.strings.substr(file, 0, len(_PNG)) == _PNG
-        is_known |= tf.strings.substr(file, 0, len(_JPEG)) == _JPEG
+        is_png = tf.strings.substr(file, 0, len(_PNG)) == _PNG
+        is_known = is_png | (tf.strings.substr(file, 0, len(_JPEG)) == _JPEG)
         rule = "`image_bytes` must hold PNG or JPEG files."
-        checks = [tf.debugging.assert_equal(is_known, True, rule)]
-        pixels = tf.io.decode_image(file, channels, expand_animations=False)
+        with tf.control_dependencies([tf.debugging.assert_equal(is_known, True, rule)]):
+            size = tf.cond(is_png, lambda: _png_size(file), lambda: tf.image.extract_jpeg_shape(file)[:2])
+        # Before it is decoded: a small file can hold an image that fills the memory.
         rule = f"`image_bytes` must hold images of {height} x {width} pixels."
-        checks += [tf.debugging.assert_equal(tf.shape(pixels), [height, width, channels], rule)]
-        with tf.control_dependencies(checks):
+        with tf.control_dependencies([tf.debugging.assert_equal(size, [height, width], rule)]):
+            pixels = tf.io.decode_image(file, channels, expand_animations=False)
             return tf.gather(table, tf.cast(tf.reshape(pixels, image_shape), tf.int32))
 
     return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(image_shape, dtype))
+
+
+def _png_size(file: Tensor) -> Tensor:
+    """Returns [height, width] from the header of a PNG file: width at byte 16, height at 20, big-endian."""
+    return tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)[::-1]

@@ -56,7 +56,13 @@ def versions_in(base: pathlib.Path) -> list[int]:
     """Returns the numbers of the versions in a folder, ascending, by the rule of TensorFlow Serving."""
     if not base.is_dir():
         return []
-    return sorted(int(child.name) for child in base.iterdir() if re.fullmatch(r"[0-9]+", child.name))
+    # No leading zeros, and nothing that an int64 does not hold.
+    found = [
+        int(child.name)
+        for child in base.iterdir()
+        if re.fullmatch(r"0|[1-9][0-9]*", child.name) and child.is_dir()
+    ]
+    return sorted(version for version in found if version <= _MAX_VERSION)
 
 
 def _choose_version(base: pathlib.Path, version: int | None) -> int:
@@ -68,7 +74,7 @@ def _choose_version(base: pathlib.Path, version: int | None) -> int:
         found_there = f"{base.name!r}, a saved detector or model"
         raise FileExistsError(message("path", "be new, or a folder of versions", found_there, remedy))
     if version is None:
-        return (found[-1] if found else 0) + 1
+        version = (found[-1] if found else 0) + 1
     version = check_integer("version", version, 0, _MAX_VERSION)
     if version in found:
         remedy = "TensorFlow Serving takes a new number as an update; leave out `version` for the next one."

@@ -6,7 +6,7 @@ import dataclasses
 
 from keras_fisher.checks import check_real
 from keras_fisher.detectors.features.feature import Feature
-from keras_fisher.detectors.features.image_view import ImageView
+from keras_fisher.detectors.features.image_view import ImageView, check_blurred_shape
 from keras_fisher.typing import Tensor
 
 
@@ -27,6 +27,9 @@ class BlurChange(Feature):
 
     def __post_init__(self) -> None:
         check_real("sigma", self.sigma, 0.0, exclusive_minimum=True)
+
+    def check_image_shape(self, image_shape: tuple[int | None, ...]) -> None:
+        check_blurred_shape(image_shape)
 
     def of(self, view: ImageView) -> Tensor:
         return view.blurred(self.sigma).log_eigenvalues() - view.log_eigenvalues()

@@ -21,3 +21,7 @@ class Feature(abc.ABC):
 
         For use inside a `tf.function`.
         """
+
+    def check_image_shape(self, image_shape: tuple[int | None, ...]) -> None:
+        """Refuses images that the feature cannot read, by a ValueError; most read any."""
+        return

@@ -8,6 +8,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_fisher.attacks.gradients import where_image
+from keras_fisher.checks import message
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.fisher import PullbackOperator, fisher_eigenpairs
 from keras_fisher.fisher.likelihoods import Categorical
@@ -89,15 +91,13 @@ class ImageView:
         """Returns (batch, count) natural log of the largest eigenvalues, descending, at least `LOG_FLOOR`.
 
         Args:
-            temperature: of the softmax, see `Categorical`. At one the solver is used; at others the exact
-                spectrum is, from `class_gram`.
+            temperature: of the softmax, see `Categorical`. At one the solver is used for a given count; all
+                else is exact, from `class_gram`.
             count: at most `rank_bound`, which None means.
         """
-        count = self.rank_bound if count is None else count
-        if temperature == 1.0 and not isinstance(self._solver, Gram):
+        if temperature == 1.0 and count is not None and not isinstance(self._solver, Gram):
             return self._once(("solved", count), lambda: self._solve(count))
-        everything = self._once(("spectrum", temperature), lambda: self._exact(temperature))
-        return everything[:, :count]
+        return self._once(("spectrum", temperature), lambda: self._exact(temperature))[:, :count]
 
     @property
     def converged(self) -> Tensor:
@@ -152,9 +152,11 @@ class ImageView:
     def _solve(self, count: int) -> Tensor:
         likelihood = Categorical()
         k = choose_num_eigenpairs(self._solver, count, likelihood, self.num_classes, self.num_pixels)
+        # A decomposition of NaN fails for the whole batch: an image that overflows is left out.
+        is_finite = tf.reduce_all(tf.math.is_finite(self.logits), axis=-1)
         pairs = fisher_eigenpairs(
             self._parameters,
-            self.images,
+            where_image(is_finite, self.images, tf.zeros_like(self.images)),
             likelihood,
             self.num_classes,
             self._solver,
@@ -162,8 +164,16 @@ class ImageView:
             eigenvectors=False,
             seed=self._seed,
         )
-        self._shared.setdefault("claims", []).append(pairs.converged)
-        return _floored_log(pairs.eigenvalues, pairs.log_scale)
+        self._shared.setdefault("claims", []).append(pairs.converged | ~is_finite)
+        logs = _floored_log(pairs.eigenvalues, pairs.log_scale)
+        return tf.where(is_finite[:, None], logs, tf.constant(math.nan, tf.float64))
+
+
+def check_blurred_shape(image_shape: tuple[int | None, ...]) -> None:
+    """Raises a ValueError unless images have height, width and channels."""
+    if len(image_shape) != 3:
+        remedy = 'Take features without a blur, such as features="paper".'
+        raise ValueError(message("classifier", "take images (h, w, c), to be blurred", image_shape, remedy))
 
 
 def blur(images: Tensor, sigma: float) -> Tensor:

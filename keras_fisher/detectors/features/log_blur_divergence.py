@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_fisher.checks import check_real
 from keras_fisher.detectors.features.feature import Feature
-from keras_fisher.detectors.features.image_view import ImageView
+from keras_fisher.detectors.features.image_view import ImageView, check_blurred_shape
 from keras_fisher.typing import Tensor
 
 #: ln of what counts as no change: float64 rounds p (ln p − ln q) near there.
@@ -29,6 +29,9 @@ class LogBlurDivergence(Feature):
 
     def __post_init__(self) -> None:
         check_real("sigma", self.sigma, 0.0, exclusive_minimum=True)
+
+    def check_image_shape(self, image_shape: tuple[int | None, ...]) -> None:
+        check_blurred_shape(image_shape)
 
     def of(self, view: ImageView) -> Tensor:
         before, after = view.log_probabilities, view.blurred(self.sigma).log_probabilities

@@ -18,7 +18,8 @@ class DetectorSurrogate(abc.ABC):
     """The features of a detector under a head that has a gradient; compared by identity.
 
     A subclass writes `log_odds_of`. The features are the detector's own and differentiable themselves, by
-    second derivatives of the classifier.
+    second derivatives of the classifier: those of ReLU and max-pool are zero, so that the spectrum at
+    infinite temperature, of the Jacobian alone, has no slope on such nets.
 
     Args:
         detector: a fitted FeatureDetector, such as FisherDetector.

@@ -13,8 +13,9 @@ from keras_fisher.detectors.surrogates.detector_surrogate import DetectorSurroga
 from keras_fisher.detectors.surrogates.naive_bayes_surrogate import features_of_both_kinds
 from keras_fisher.typing import Array, Tensor
 
-#: Probabilities nearer to 0 and 1 are taken for this: a forest's zeros have no log odds.
-_LEAST_PROBABILITY = 0.005
+#: Probabilities nearer to 0 and 1 are taken for this: a forest's zeros have no log odds. Where the detector's
+#: threshold is so low that there would be little below it, for this share of it.
+_LEAST_PROBABILITY, _LEAST_SHARE = 0.005, 0.02
 #: The head is also asked about so many neighbours of each features, within so many standard deviations.
 _NUM_NEIGHBOURS, _REACH = 15, 0.5
 _NUM_UNITS, _LEARNING_RATE = 48, 0.01
@@ -65,9 +66,8 @@ class DistilledSurrogate(DetectorSurrogate):
         is_constant = spread <= 1e-9 * np.abs(self._offset)
         self._factor = np.where(is_constant, 0.0, 1.0 / np.where(is_constant, 1.0, spread))
         features = self._with_neighbours(features, spread)
-        probabilities = np.clip(
-            self.detector.score_features(features), _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY
-        )
+        least = min(_LEAST_PROBABILITY, _LEAST_SHARE * self.detector.threshold_)
+        probabilities = np.clip(self.detector.score_features(features), least, 1 - _LEAST_PROBABILITY)
         self.net = self._fit(features, np.log(probabilities) - np.log1p(-probabilities))
 
     def log_odds_of(self, features: Tensor) -> Tensor:
