@@ -1,4 +1,4 @@
-"""Exported detectors where they are served: without keras-fisher, without Python, over the network, under abuse."""
+"""Exported detectors where they are served: without keras-fisher, in C, over the network, under abuse."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import glob
 import http.server
 import importlib.util
 import json
+import os
 import pathlib
 import shutil
 import subprocess
@@ -43,10 +44,7 @@ def images(sample, classifier):
 
 @pytest.fixture(scope="module")
 def known(detector, images):
-    """What the detector itself says of the images that it can be asked about, in one batch as they are served.
-
-    The place of the last is taken by a neutral image.
-    """
+    """What the detector itself says of them, in one batch, with a neutral image in the place of the last."""
     asked = images.copy()
     asked[-1] = 0.0
     scores = detector.score_samples(asked)
@@ -77,10 +75,13 @@ def assert_known(outputs, known):
     np.testing.assert_array_equal(outputs["is_adversarial"][:-1], flagged)
 
 
-def run_program(program, *arguments, timeout=300):
+def run_program(program, *arguments, timeout=300, **environment):
     """Returns what a fresh Python prints."""
     command = [sys.executable, "-c", program, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    environment = os.environ | environment
+    done = subprocess.run(
+        command, capture_output=True, text=True, env=environment, timeout=timeout, check=False
+    )
     assert done.returncode == 0, f"exit {done.returncode}: {done.stderr[-3000:]}"
     return done.stdout
 
@@ -101,16 +102,14 @@ outputs = loaded.signatures["serving_default"](images=images)
 alone = loaded.signatures["eigenvalues"](images=images)["eigenvalues"]
 np.testing.assert_array_equal(alone, outputs["eigenvalues"])
 np.savez(answer, **{name: output.numpy() for name, output in outputs.items()})
-strangers = {"keras_fisher", "keras", "sklearn", "ydf", "ydf_tf"} & set(sys.modules)
-print("strangers:", sorted(strangers))
+# Keras and scikit-learn are no strangers: TensorFlow imports them.
+assert not {"keras_fisher", "ydf", "ydf_tf"} & set(sys.modules)
 """
 
 
 def test_portable_export_needs_tensorflow_only(portable, images, known, tmp_path):
     np.save(tmp_path / "images.npy", images)
-    shown = run_program(ASK, portable / "1", tmp_path / "images.npy", tmp_path / "answer.npz")
-    # TensorFlow imports Keras by itself.
-    assert not {"keras_fisher", "sklearn", "ydf", "ydf_tf"} & set(shown.split("strangers:")[1].split("'"))
+    run_program(ASK, portable / "1", tmp_path / "images.npy", tmp_path / "answer.npz")
     assert_known(np.load(tmp_path / "answer.npz"), known)
 
 
@@ -120,7 +119,8 @@ def test_export_with_a_head_of_ydf_needs_its_op_only(tmp_path):
     shape = (6, 6, 1)
     net = kf.Classifier(testing.small_net("dense", num_classes=4, image_shape=shape))
     images = np.random.default_rng(0).uniform(0.2, 0.8, (40, *shape)).astype(np.float32)
-    attacked = kf.attacks.FGM(epsilon=1.0)(net, images).images
+    # A short step, so that the trees do not agree on every image.
+    attacked = kf.attacks.FGM(epsilon=0.1)(net, images).images
     detector = kf.FisherDetector(net, head="ydf_random_forest").fit(images, attacked)
     folder = detector.export(tmp_path / "served")
     scores = detector.score_samples(images)
@@ -128,8 +128,7 @@ def test_export_with_a_head_of_ydf_needs_its_op_only(tmp_path):
     del detector
     np.save(tmp_path / "images.npy", images)
     library = glob.glob(str(pathlib.Path(ydf_tf.__file__).parent / "*.so"))
-    shown = run_program(ASK, folder, tmp_path / "images.npy", tmp_path / "answer.npz", *library)
-    assert not {"keras_fisher", "sklearn", "ydf", "ydf_tf"} & set(shown.split("strangers:")[1].split("'"))
+    run_program(ASK, folder, tmp_path / "images.npy", tmp_path / "answer.npz", *library)
     found = np.load(tmp_path / "answer.npz")["adversarial_probability"]
     np.testing.assert_array_equal(found, scores)
     assert np.unique(scores).size > 10
@@ -276,7 +275,7 @@ def grpc_port(session):
 
 @pytest.fixture(scope="module")
 def rest_port(session):
-    """A port where requests in TensorFlow Serving's row format are answered, one signature input at a time."""
+    """A port where requests in TensorFlow Serving's row format are answered."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self):
@@ -356,7 +355,7 @@ def test_error_arrives_as_a_status_and_the_server_serves_on(ask, client, images,
         assert "INVALID_ARGUMENT" in str(caught.value) or ": 400, " in str(caught.value)
         assert_known(ask.predict(images), known)
     stranger = type(ask)(ask.host, ask.port, "another")
-    with pytest.raises(client.ServingError, match="NOT_FOUND, no model another|: 400, "):
+    with pytest.raises(client.ServingError, match=r"NOT_FOUND, no model another|: 400, "):
         stranger.predict(images)
 
 
@@ -508,8 +507,8 @@ def bomb(side):
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-# Each returns what is to come of it, "error", "answer" or "either", the name of a signature, and its arguments.
-# "answer" is checked against the pixels; "either" may be refused, or taken as float32 and checked like that.
+# Each returns what is to come of it, the name of a signature, and its arguments. An "answer" is checked with
+# the pixels; "either" may be refused, or taken as float32 and checked like that.
 
 
 def bad_pixels():
@@ -546,7 +545,7 @@ def axes():
 
 
 def dtypes():
-    kind = choice(["float64", "float16", "int32", "uint8", "int64", "bool", "complex64", "bfloat16", "string"])
+    kind = choice(["float64", "float16", "bfloat16", "int32", "uint8", "bool", "complex64", "string"])
     images = tf.constant(some())
     images = tf.as_string(images) if kind == "string" else tf.cast(images, kind)
     return "error", "serving_default", {"images": images}
@@ -560,21 +559,22 @@ def arrays():
 
 def things():
     ragged = [some(1).tolist(), 3]
-    thing = choice([None, "images", b"\x00", 3, 2.5, {}, [], {"a": 1}, ragged, object(), np.nan, [[["x"]]], (1, 2)])
+    options = [None, "images", b"\x00", 3, 2.5, {}, [], {"a": 1}, ragged, object(), np.nan, [[["x"]]], (1, 2)]
+    thing = choice(options)
     return "error", choice(["serving_default", "eigenvalues"]), {"images": thing}
 
 
 def empties():
-    shape = choice([(0, *SHAPE), (0, *SHAPE), (0,), (0, 28), (0, 28, 28), (3, 0, 28, 1), (3, 28, 28, 0), (0, 0, 0, 0)])
+    wrong = [(0,), (0, 28), (0, 28, 28), (3, 0, 28, 1), (3, 28, 28, 0), (0, 0, 0, 0)]
+    shape = choice([(0, *SHAPE), (0, *SHAPE), *wrong])
     expected = "answer" if shape == (0, *SHAPE) else "error"
     return expected, "serving_default", {"images": tf.zeros(shape)}
 
 
 def keywords():
     images = tf.constant(some())
-    arguments = choice(
-        [{"image": images}, {}, {"images": images, "more": images}, {"Images": images}, {"image_bytes": images}]
-    )
+    both = {"images": images, "more": images}
+    arguments = choice([{}, both, *({name: images} for name in ("image", "Images", "image_bytes", "input"))])
     return "error", choice(["serving_default", "eigenvalues"]), arguments
 
 
@@ -667,6 +667,11 @@ def complaint(expected, arguments, outputs):
     return None
 
 
+def scores_of_good():
+    return loaded.signatures["serving_default"](images=tf.constant(good))["adversarial_probability"].numpy()
+
+
+before = scores_of_good()
 counts, complaints, total = collections.Counter(), [], 0
 for mutate, number in MUTATIONS.items():
     for _ in range(number):
@@ -686,16 +691,17 @@ for mutate, number in MUTATIONS.items():
         counts[f"{mutate.__name__} {outcome}"] += 1
         if wrong:
             complaints.append(f"{mutate.__name__}: {wrong}")
-# It still works.
-outputs = loaded.signatures["serving_default"](images=tf.constant(good))
-np.save(sys.argv[3], outputs["adversarial_probability"])
+if not np.array_equal(scores_of_good(), before):
+    complaints.append("After all that, it says something else.")
 print(json.dumps({"total": total, "counts": counts, "complaints": complaints}))
 '''
 
 
-def test_thousand_mutated_inputs_are_refused_or_judged(portable, images, known, tmp_path):
+def test_thousand_mutated_inputs_are_refused_or_judged(portable, images, tmp_path):
     np.save(tmp_path / "good.npy", images[:-1])
-    shown = run_program(ABUSE, portable / "1", tmp_path / "good.npy", tmp_path / "scores.npy", timeout=500)
+    # oneDNN, which TensorFlow takes by itself on the newest processors only: it fails on an empty batch.
+    environment = {"TF_ENABLE_ONEDNN_OPTS": "1"}
+    shown = run_program(ABUSE, portable / "1", tmp_path / "good.npy", timeout=500, **environment)
     report = json.loads(shown.splitlines()[-1])
     assert report["total"] == 1000
     assert not report["complaints"], report["complaints"][:10]
@@ -706,5 +712,3 @@ def test_thousand_mutated_inputs_are_refused_or_judged(portable, images, known, 
     )
     assert errors > 500
     assert answers > 200
-    # After all that, it says what it said: the batch has one image less, which moves no forest.
-    np.testing.assert_array_equal(np.load(tmp_path / "scores.npy"), known["adversarial_probability"][:-1])
