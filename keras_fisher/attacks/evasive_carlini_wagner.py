@@ -18,7 +18,7 @@ _BEHIND = 1e9
 
 
 #: The detector's penalty where the classifier does not err yet, in nats: that of a detector quite sure.
-_UNSEEN = tf.constant(40.0, tf.float64)
+_UNSEEN = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,18 @@ class EvasiveCarliniWagner(CarliniWagner):
     def assess(
         self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
+        # Above what any flagged image has: one that comes to err is not to seem worse for it.
+        return self._assess(classifier, images, classes, const, _UNSEEN)
+
+    def assess_start(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return self._assess(classifier, images, classes, const, 0.0)
+
+    def _assess(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor, unseen: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what `assess` does; the detector objects by `unseen` where the classifier is right."""
         penalties, gradients, margin = super().assess(classifier, images, classes, const)
         log_odds, slopes = log_odds_gradient(self.surrogate, images)
         excess = log_odds + self.offset
@@ -55,6 +67,5 @@ class EvasiveCarliniWagner(CarliniWagner):
         is_flagged = tf.cast(is_fooled & (excess > 0), tf.float64)
         gradients += per_image(self.weight * const * is_flagged, images) * slopes
         missing = tf.where(is_fooled, excess, _BEHIND + margin)
-        # A loss above that of any flagged image: an image that comes to err is not to seem worse for it.
-        objection = tf.where(is_fooled, tf.maximum(excess, 0.0), _UNSEEN)
+        objection = tf.where(is_fooled, tf.maximum(excess, 0.0), tf.constant(unseen, tf.float64))
         return penalties + self.weight * objection, gradients, missing

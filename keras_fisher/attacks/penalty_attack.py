@@ -117,6 +117,12 @@ class PenaltyAttack(MinimumNormAttack):
         margin = margins(logits, classes) * (-1.0 if self.targeted else 1.0) + self.margin_wanted
         return penalties, gradients, margin
 
+    def assess_start(
+        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns what `assess` does, of the f that the first c is chosen by: what its gradient can lower."""
+        return self.assess(classifier, images, classes, const)
+
     @property
     def margin_wanted(self) -> float:
         """By how much the logit of a wrong class must exceed the label's."""
@@ -149,7 +155,7 @@ class PenaltyAttack(MinimumNormAttack):
 
         def run(images: Tensor, classes: Tensor) -> Tensor:
             ones = tf.ones([tf.shape(images)[0]], tf.float64)
-            penalties, gradients, _ = self.assess(classifier, images, classes, ones)
+            penalties, gradients, _ = self.assess_start(classifier, images, classes, ones)
             downhill = self.free_pixels(classifier, images, -gradients)
             return 2 * penalties / tf.square(norms(downhill))
 

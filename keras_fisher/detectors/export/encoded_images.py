@@ -10,6 +10,8 @@ from keras_fisher.typing import Tensor
 
 #: The first bytes of the two kinds of file.
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+#: Up to here reach width and height in a PNG file.
+_PNG_SIZE_END = 24
 
 
 def decode_images(
@@ -39,7 +41,8 @@ def decode_images(
 
     def decode(file: Tensor) -> Tensor:
         # TensorFlow reads further formats, some of them for colour only, and of a GIF the first frame.
-        is_png = tf.strings.substr(file, 0, len(_PNG)) == _PNG
+        # One that ends before its size is refused here: `substr` would put its bytes into the error.
+        is_png = (tf.strings.substr(file, 0, len(_PNG)) == _PNG) & (tf.strings.length(file) >= _PNG_SIZE_END)
         is_known = is_png | (tf.strings.substr(file, 0, len(_JPEG)) == _JPEG)
         rule = "`image_bytes` must hold PNG or JPEG files."
         with tf.control_dependencies([tf.debugging.assert_equal(is_known, True, rule)]):
@@ -55,4 +58,6 @@ def decode_images(
 
 def _png_size(file: Tensor) -> Tensor:
     """Returns [height, width] from the header of a PNG file: width at byte 16, height at 20, big-endian."""
-    return tf.io.decode_raw(tf.strings.substr(file, 16, 8), tf.int32, little_endian=False)[::-1]
+    return tf.io.decode_raw(tf.strings.substr(file, _PNG_SIZE_END - 8, 8), tf.int32, little_endian=False)[
+        ::-1
+    ]
