@@ -38,7 +38,7 @@ def worst_case(attacks: Sequence[SourceScores]) -> SourceScores:
     """
     success = np.stack([scores.success for scores in attacks])
     adversarial = np.where(success, np.stack([scores.adversarial for scores in attacks]), np.inf)
-    is_attacked = success.any(axis=0)
+    is_attacked = np.asarray(success.any(axis=0))
     chosen = adversarial.argmin(axis=0), np.arange(success.shape[1])
     noisy = np.stack([scores.noisy for scores in attacks])
     worst = SourceScores(adversarial[chosen], attacks[0].clean, noisy[chosen], is_attacked)
