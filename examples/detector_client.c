@@ -41,7 +41,8 @@ static void check(const TF_Status *status, const char *what) {
 static int64_t read_count(const char *text) {
   char *end;
   long long value = strtoll(text, &end, 10);
-  if (end == text || *end != '\0' || value < 0) fail(text, "is no count");
+  /* A million: the bytes of all images still fit a size_t, and nobody asks for more at once. */
+  if (end == text || *end != '\0' || value < 0 || value > 1000000) fail(text, "is no count up to a million");
   return value;
 }
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import base64
 import dataclasses
+import http.client
 import json
 import pathlib
 import sys
@@ -24,6 +25,8 @@ from typing import Any, Protocol
 import numpy as np
 
 MODEL = "lenet5_mnist_detector"
+#: What a detector returns, all of which `verdicts` reads.
+OUTPUTS = {"adversarial_probability", "class_probabilities", "eigenvalues", "is_adversarial", "is_valid"}
 #: The input of each signature of an exported detector.
 SIGNATURES = {"serving_default": "images", "eigenvalues": "images", "encoded_images": "image_bytes"}
 
@@ -73,7 +76,7 @@ class RestClient:
                 return parse_response(response.read(), signature)
         except urllib.error.HTTPError as error:
             raise ServingError(f"{url}: {error.code}, {_error_in(error.read())}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise ServingError(f"{url} cannot be reached: {error}") from error
 
 
@@ -165,7 +168,14 @@ def read_inputs(paths: list[str]) -> tuple[np.ndarray | list[bytes], str]:
 
 
 def verdicts(outputs: dict[str, np.ndarray]) -> list[str]:
-    """Returns a line for each image: what the detector says, then class and largest eigenvalue."""
+    """Returns a line for each image: what the detector says, then class and largest eigenvalue.
+
+    Raises:
+        ServingError: outputs that are not a detector's.
+    """
+    missing = sorted(OUTPUTS - set(outputs))
+    if missing:
+        raise ServingError(f"The server's model is no detector: it does not return {', '.join(missing)}.")
     lines = []
     for row in range(len(outputs["is_valid"])):
         if not outputs["is_valid"][row]:
@@ -197,11 +207,14 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         inputs, signature = read_inputs(options.files)
         outputs = client.predict(inputs, signature)
+        lines = verdicts(outputs)
+        if len(lines) != len(inputs):
+            raise ServingError(f"The server answered for {len(lines)} of {len(inputs)} images.")
     except (ServingError, OSError, ValueError) as error:
         print(f"serving_client: {error}", file=sys.stderr)
         return 2
     names = options.files if signature == "encoded_images" else range(len(inputs))
-    for name, line in zip(names, verdicts(outputs), strict=True):
+    for name, line in zip(names, lines, strict=True):
         print(f"{name}: {line}")
     return int(outputs["is_adversarial"].any())
 
@@ -223,7 +236,7 @@ def _as_input(inputs: np.ndarray | list[bytes]) -> np.ndarray:
     Raises:
         ValueError: nothing, or images that are no numbers.
     """
-    if not len(inputs):
+    if not np.ndim(inputs) or not len(inputs):
         raise ValueError("There is nothing to ask about.")
     is_bytes = isinstance(inputs, list) and isinstance(inputs[0], bytes)
     # An array of bytes of one width would drop zeros at the end.

@@ -115,6 +115,8 @@ def run_strength(arguments: argparse.Namespace) -> None:
     print_diagonal(evaluation, attacks, "successful")
     print("\nFitted to 45 steps:")
     print(evaluation.table(trained_on="BIM 45"))
+    for name in ("extended", "extended, logistic"):
+        print(f"\n{name}, AUC %, trained on (down), tested on (across):\n{evaluation.cross_table(name)}")
     evaluation.draw_roc(arguments.output / "strength_roc.png", trained_on="BIM 45", attack="BIM 45")
 
 

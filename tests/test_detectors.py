@@ -526,13 +526,17 @@ def test_scikit_learn_sees_whether_it_is_fitted(kind, classifier, images, attack
 def test_settings_can_be_set_and_are_checked(classifier, images, attacked):
     detector = kf.FisherDetector(classifier, head="gaussian_nb").fit(images, attacked)
     before = detector.score_samples(images)
-    assert detector.set_params(seed=4, threshold=0.25) is detector
-    assert (detector.seed, detector.threshold, detector.head) == (4, 0.25, "gaussian_nb")
-    np.testing.assert_array_equal(detector.score_samples(images), before)
+    assert detector.set_params(threshold=0.25, batch_size=5) is detector
+    assert (detector.threshold, detector.threshold_, detector.head) == (0.25, 0.25, "gaussian_nb")
+    np.testing.assert_allclose(detector.score_samples(images), before, atol=BATCH_TOLERANCE)
     for settings, text in (({"depth": 3}, "`settings` must be one of"), ({"seed": -1}, "`seed` must be in")):
         with pytest.raises(ValueError, match=text):
             detector.set_params(threshold=0.75, **settings)
         assert detector.threshold == 0.25
+    # The head was fitted to other features.
+    with pytest.raises(NotFittedError):
+        detector.set_params(features="extended").score_samples(images)
+    assert detector.threshold == 0.25
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,11 @@ def check_images(
     )
     if not matches:
         wanted_shape = ", ".join("any" if side is None else str(side) for side in image_shape)
-        remedy = "A single image needs a batch axis: images[None]." if array.ndim == len(image_shape) else ""
+        remedy = ""
+        if array.ndim == len(image_shape):
+            is_grey = image_shape[-1] == 1 and array.shape[1:] == tuple(image_shape[:-1])
+            remedy = "A single image needs a batch axis: images[None]."
+            remedy = "Grey images need a channel axis: images[..., None]." if is_grey else remedy
         raise ValueError(message(argument, f"have the shape (batch, {wanted_shape})", array.shape, remedy))
     array = array.astype(dtype, copy=False)
     if not np.isfinite(array).all():

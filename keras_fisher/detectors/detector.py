@@ -24,6 +24,9 @@ from keras_fisher.detectors.store import StoredDetector, write_detector
 from keras_fisher.detectors.threshold_at import threshold_at
 from keras_fisher.typing import Array, Images
 
+#: Settings that a fitted head does not depend on.
+_KEEPS_FIT = {"threshold", "batch_size"}
+
 
 class Detector(abc.ABC):
     """Tells adversarial images from others, by features of what the classifier makes of them.
@@ -216,7 +219,10 @@ class Detector(abc.ABC):
 
     @final
     def set_params(self, **settings: Any) -> Self:
-        """Returns itself with other settings, checked as `__init__` does; what was fitted is kept.
+        """Returns itself with other settings, checked as `__init__` does.
+
+        It is no longer fitted then: its head knows other features, or is another. A new `threshold` or
+        `batch_size` alone keeps what was fitted, and the threshold holds at once.
 
         Raises:
             TypeError, ValueError: a setting that there is not, or a bad one; then nothing is changed.
@@ -225,7 +231,12 @@ class Detector(abc.ABC):
         for name in settings:
             check_option("settings", name, known)
         # A new one checks them all, and makes what follows from them.
-        vars(self).update(vars(type(self)(**(known | settings))))
+        changed = type(self)(**(known | settings))
+        if hasattr(self, "head_") and set(settings) <= _KEEPS_FIT:
+            changed.head_ = self.head_
+            changed.threshold_ = changed.threshold if "threshold" in settings else self.threshold_
+        vars(self).clear()
+        vars(self).update(vars(changed))
         return self
 
     def __sklearn_tags__(self) -> Tags:
