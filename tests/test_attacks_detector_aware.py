@@ -497,6 +497,7 @@ def test_stand_ins_need_images_of_both_kinds(forest, labelled):
             surrogate_of(forest, clean, kind)
 
 
+@pytest.mark.slow
 def test_carlini_wagner_gets_past_a_forest_whose_objection_is_strongest_at_the_boundary(
     distilled, forest, classifier, digits
 ):

@@ -540,6 +540,7 @@ print("equal")
 """
 
 
+@pytest.mark.slow
 def test_keras_file_gives_the_same_numbers_in_a_fresh_process(export, images, tmp_path):
     spoilt = images.copy()
     spoilt[3, 0, 0, 0] = np.nan
