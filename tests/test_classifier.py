@@ -263,3 +263,11 @@ def test_mixed_precision_models_are_taken(pixels):
     assert np.isfinite(spectrum.eigenvalues).all()
     exact = kf.fisher_spectrum(testing.float64_copy(model), pixels)
     np.testing.assert_allclose(spectrum.eigenvalues[:, 0], exact.eigenvalues[:, 0], rtol=0.05)
+
+
+def test_grey_images_without_a_channel_axis_are_told_apart_from_a_single_image():
+    classifier = kf.Classifier(testing.small_net("dense"))
+    with pytest.raises(ValueError, match=r"channel axis: images\[\.\.\., None\]"):
+        classifier.logits(np.zeros((4, 28, 28)))
+    with pytest.raises(ValueError, match=r"batch axis: images\[None\]"):
+        classifier.logits(np.zeros((28, 28, 1)))

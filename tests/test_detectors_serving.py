@@ -712,3 +712,35 @@ def test_thousand_mutated_inputs_are_refused_or_judged(portable, images, tmp_pat
     )
     assert errors > 500
     assert answers > 200
+
+
+@pytest.mark.parametrize(
+    ("outputs", "text"),
+    [
+        ({}, "no detector: it does not return adversarial_probability"),
+        ({"is_valid": np.array([True]), "eigenvalues": np.ones((1, 9))}, "does not return adversarial_prob"),
+        (None, "answered for 1 of 2 images"),
+    ],
+)
+def test_client_says_what_is_wrong_with_an_answer(client, monkeypatch, tmp_path, capsys, outputs, text):
+    answer = {
+        "adversarial_probability": np.array([0.2]),
+        "class_probabilities": np.full((1, 10), 0.1),
+        "eigenvalues": np.ones((1, 9)),
+        "is_adversarial": np.array([False]),
+        "is_valid": np.array([True]),
+    }
+    found = answer if outputs is None else outputs
+    monkeypatch.setattr(client.RestClient, "predict", lambda self, inputs, signature: found)
+    np.save(tmp_path / "images.npy", np.zeros((2, 28, 28, 1), np.float32))
+    # 2, an error: 1 would say that an image is adversarial.
+    assert client.main([str(tmp_path / "images.npy")]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_client_refuses_a_number_for_images_and_a_host_that_is_none(client, tmp_path, capsys):
+    np.save(tmp_path / "number.npy", np.float32(3.0))
+    assert client.main([str(tmp_path / "number.npy")]) == 2
+    np.save(tmp_path / "images.npy", np.zeros((2, 28, 28, 1), np.float32))
+    assert client.main(["--host", "no host", str(tmp_path / "images.npy")]) == 2
+    assert "cannot be reached" in capsys.readouterr().err
