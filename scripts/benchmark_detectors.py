@@ -2,7 +2,8 @@
 
 Sources are test images that LeNet-5 (MNIST) or VGG (CIFAR-10) gets right and that no choice in this
 repository has looked at: not the packaged sample, not the 3,500 that the stored detector was fitted to or
-features were tried on. Every part goes through `kf.detectors.evaluate`: detectors are fitted to one side of
+features were tried on. Fitting `epsilon` to failures too, and the settings of `adaptive`, were decided after
+a first run on them. Every part goes through `kf.detectors.evaluate`: detectors are fitted to one side of
 the sources, thresholds set on another, numbers taken on the third. Attacks are kept in runs/, so that a run
 that was interrupted goes on where it was; delete it after a change of an attack. Tables are printed; JSON and
 ROC curves go to --output.
