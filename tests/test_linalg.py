@@ -19,8 +19,9 @@ SOLVERS = {
     "golub_kahan": linalg.GolubKahan(tolerance=1e-9),
     "gram": linalg.Gram(),
     "dense": linalg.Dense(),
+    "fixed_golub_kahan": linalg.FixedGolubKahan(num_steps=6, tolerance=1e-6),
 }
-MANY = [name for name in SOLVERS if name != "power"]
+MANY = [name for name in SOLVERS if name not in ("power", "fixed_golub_kahan")]
 
 
 def with_spectrum(spectrum: list[float], seed: int = 0, batch: int = 1) -> np.ndarray:
@@ -141,7 +142,7 @@ def test_an_operator_without_a_factor_is_enough(name):
     np.testing.assert_allclose(pairs.eigenvalues, [[3.0]], rtol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["golub_kahan", "gram"])
+@pytest.mark.parametrize("name", ["golub_kahan", "gram", "fixed_golub_kahan"])
 def test_solvers_that_need_a_factor_say_so(name):
     with pytest.raises(TypeError, match="FactoredOperator"):
         SOLVERS[name].solve(MatrixOnly(np.eye(3)[None]), 1)
@@ -232,6 +233,10 @@ def test_dense_refuses_a_matrix_that_would_take_minutes():
         (lambda: linalg.PowerIteration(tolerance="small"), TypeError),
         (lambda: linalg.Lanczos(max_dimension=2.5), TypeError),
         (lambda: linalg.GolubKahan(tolerance=float("nan")), ValueError),
+        (lambda: linalg.FixedGolubKahan(num_steps=0), ValueError),
+        (lambda: linalg.FixedGolubKahan(num_steps=1.5), TypeError),
+        (lambda: linalg.FixedGolubKahan(tolerance=0.0), ValueError),
+        (lambda: linalg.FixedGolubKahan(tolerance=1.5), ValueError),
         (lambda: linalg.Dense(max_dim=0), ValueError),
         (lambda: linalg.DenseOperator(), ValueError),
     ],
@@ -264,3 +269,199 @@ def test_golub_kahan_points_to_the_side_of_the_first_product():
         vectors = linalg.GolubKahan(tolerance=1e-9).solve(operator, count).eigenvectors.numpy()
         inner = np.einsum("bkd,bd->bk", vectors, first)
         assert (inner[:, 0] > 0).all()
+
+
+def ritz(factor: np.ndarray, start: np.ndarray, num_steps: int) -> tuple[float, np.ndarray]:
+    """The largest Ritz value of R Rᵀ in the span of u, R Rᵀ u, …, and its unit Rᵀ u: no recurrence."""
+    outer = factor @ factor.T
+    powers = [np.linalg.matrix_power(outer, power) @ start for power in range(num_steps)]
+    basis = np.linalg.qr(np.stack(powers, axis=1))[0]
+    values, columns = np.linalg.eigh(basis.T @ outer @ basis)
+    vector = factor.T @ (basis @ columns[:, -1])
+    return values[-1], vector / np.linalg.norm(vector)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 3])
+def test_fixed_golub_kahan_is_rayleigh_ritz_in_the_space_of_its_start(num_steps):
+    factors = np.random.default_rng(7).standard_normal((6, 5, 9))
+    operator = linalg.DenseOperator(factors=factors)
+    pairs = linalg.FixedGolubKahan(num_steps).solve(operator, 1)
+    for index, (factor, start) in enumerate(zip(factors, operator.start().numpy(), strict=True)):
+        value, vector = ritz(factor, start, num_steps)
+        # The powers are a basis of condition 1e3 or so.
+        np.testing.assert_allclose(float(pairs.eigenvalues[index, 0]), value, rtol=1e-11)
+        assert abs(pairs.eigenvectors[index, 0].numpy() @ vector) > 1 - 1e-11
+
+
+@pytest.mark.parametrize("shape", [(3, 8), (5, 5)])
+def test_fixed_golub_kahan_with_as_many_steps_as_the_rank_is_exact(shape):
+    factors = np.random.default_rng(1).standard_normal((4, *shape))
+    pairs = linalg.FixedGolubKahan(num_steps=min(shape)).solve(linalg.DenseOperator(factors=factors), 1)
+    singular = np.linalg.svd(factors, compute_uv=False)[:, :1]
+    np.testing.assert_allclose(pairs.eigenvalues, np.square(singular), rtol=1e-13)
+    assert pairs.residual_norms.numpy().max() < 1e-13
+
+
+def test_fixed_golub_kahan_takes_one_step_more_than_the_rank_where_the_start_is_not_in_the_range():
+    factors = np.random.default_rng(1).standard_normal((4, 8, 3))
+    operator = linalg.DenseOperator(factors=factors)
+    singular = np.linalg.svd(factors, compute_uv=False)[:, :1]
+    as_rank = linalg.FixedGolubKahan(num_steps=3).solve(operator, 1)
+    assert (as_rank.eigenvalues.numpy() < np.square(singular) * (1 - 1e-5)).all()
+    enough = linalg.FixedGolubKahan(num_steps=50).solve(operator, 1)
+    np.testing.assert_allclose(enough.eigenvalues, np.square(singular), rtol=1e-13)
+    np.testing.assert_array_equal(enough.num_products, [7, 7, 7, 7])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    spectrum=st.lists(
+        st.sampled_from([0.0, 1e-8, 0.1, 0.1, 0.999, 1.0, 1.0, 3.0, 1e6]), min_size=6, max_size=6
+    ),
+    seed=st.integers(0, 100),
+)
+def test_fixed_golub_kahan_in_the_full_space_is_right_for_clusters_repeats_zeros_and_giants(spectrum, seed):
+    pairs = solve("fixed_golub_kahan", with_spectrum(spectrum, seed), 1)
+    # R is a square root by eigh, itself right to 1e-16 of the largest entry.
+    np.testing.assert_allclose(pairs.eigenvalues[0, 0], max(spectrum), rtol=1e-12)
+    np.testing.assert_allclose(np.linalg.norm(pairs.eigenvectors[0, 0]), 1.0, rtol=1e-12)
+
+
+def test_the_value_of_fixed_golub_kahan_grows_with_the_steps_and_never_exceeds_the_top_eigenvalue():
+    matrices = with_spectrum([1.0, 0.9, 0.8, 0.3, 0.1, 0.05], seed=6, batch=20)
+    operator = linalg.DenseOperator(matrices)
+    values = np.array(
+        [linalg.FixedGolubKahan(steps).solve(operator, 1).eigenvalues[:, 0] for steps in range(1, 7)]
+    )
+    assert values.max() < 1 + 1e-14 * 10
+    assert np.diff(values[:5], axis=0).min() > 1e-6  # Krylov spaces of a simple spectrum: strictly.
+    np.testing.assert_allclose(values[5], 1.0, rtol=1e-12)
+
+
+def test_fixed_golub_kahan_reports_its_true_residual_and_converged_follows_it():
+    matrices = with_spectrum([1.0, 0.7, 0.2, 0.1, 0.02, 0.01], seed=8, batch=40)
+    pairs = linalg.FixedGolubKahan(num_steps=3, tolerance=0.02).solve(linalg.DenseOperator(matrices), 1)
+    values, vectors = pairs.eigenvalues.numpy(), pairs.eigenvectors.numpy()[:, 0]
+    residuals = np.linalg.norm(np.einsum("bij,bj->bi", matrices, vectors) - values * vectors, axis=-1)
+    np.testing.assert_allclose(pairs.residual_norms[:, 0], residuals / values[:, 0], rtol=1e-9)
+    np.testing.assert_array_equal(pairs.converged, residuals <= 0.02 * values[:, 0])
+    assert 5 < np.sum(pairs.converged) < 35
+
+
+class SecondAtFirst(linalg.DenseOperator):
+    """An operator whose start is its second axis."""
+
+    def start(self):
+        return tf.one_hot(tf.fill([self.batch_size], 1), self.factor_dim, dtype=tf.float64)
+
+
+def test_fixed_golub_kahan_goes_on_after_a_breakdown():
+    matrices = np.diag([4.0, 3.0, 2.0, 1.0])[None]
+    start_is_top = linalg.FixedGolubKahan(num_steps=3).solve(linalg.DenseOperator(matrices), 1)
+    np.testing.assert_allclose(start_is_top.eigenvalues, [[4.0]], rtol=1e-14)
+    assert start_is_top.converged.numpy().all()
+    # One step sees the second eigenvector, a full space the top one: the fresh direction leads to it.
+    one = linalg.FixedGolubKahan(num_steps=1).solve(SecondAtFirst(matrices), 1)
+    np.testing.assert_allclose(one.eigenvalues, [[3.0]], rtol=1e-14)
+    for seed in range(3):
+        full = linalg.FixedGolubKahan(num_steps=4).solve(SecondAtFirst(matrices), 1, seed=seed)
+        np.testing.assert_allclose(full.eigenvalues, [[4.0]], rtol=1e-13)
+        np.testing.assert_allclose(np.abs(full.eigenvectors[0, 0]), [1, 0, 0, 0], atol=1e-12)
+
+
+def test_the_direction_that_leaves_a_breakdown_follows_the_seed():
+    operator = SecondAtFirst(np.diag([4.0, 3.0, 2.0, 1.0])[None])
+    solver = linalg.FixedGolubKahan(num_steps=3)
+    first, again, other = (
+        solver.solve(operator, 1, seed=seed).eigenvalues.numpy().item() for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert abs(first - other) > 1e-6
+
+
+class Counted(linalg.DenseOperator):
+    """An operator that counts its products as they are executed; what nobody reads may be left out."""
+
+    count = 0
+
+    def _counted(self, vectors):
+        def note(array):
+            type(self).count += 1
+            return array
+
+        counted = tf.numpy_function(note, [vectors], tf.float64, stateful=False)
+        return tf.ensure_shape(counted, vectors.shape)
+
+    def apply(self, vectors):
+        return super().apply(self._counted(vectors))
+
+    def apply_transpose(self, vectors):
+        return super().apply_transpose(self._counted(vectors))
+
+
+@pytest.mark.parametrize(("num_steps", "expected"), [(1, 1), (2, 3), (50, 9)])
+def test_m_steps_cost_two_m_minus_one_products_at_most_the_rank_and_the_residual_only_if_read(
+    num_steps, expected
+):
+    factors = tf.constant(np.random.default_rng(0).standard_normal((2, 5, 7)))
+
+    def run():
+        return linalg.FixedGolubKahan(num_steps).solve(Counted(factors=factors), 1)
+
+    np.testing.assert_array_equal(run().num_products, [expected, expected])
+    for read, count in (
+        (lambda pairs: pairs.eigenvectors, expected),
+        (lambda pairs: pairs.eigenvalues, expected),
+        (lambda pairs: (pairs.eigenvectors, pairs.converged), expected + 2),
+    ):
+        Counted.count = 0
+        tf.function(lambda read=read: read(run()))()
+        assert Counted.count == count
+
+
+def test_fixed_golub_kahan_points_to_the_side_of_the_first_product():
+    matrices = with_spectrum([3.0, 1.0, 0.5, 0.1, 0.0], seed=2, batch=40)
+    operator = linalg.DenseOperator(matrices)
+    first = operator.apply_transpose(operator.start()).numpy()
+    vectors = linalg.FixedGolubKahan(num_steps=3).solve(operator, 1).eigenvectors.numpy()[:, 0]
+    assert (np.einsum("bd,bd->b", vectors, first) > 0).all()
+
+
+def test_fixed_golub_kahan_finds_one_pair_and_forms_no_vector_unasked():
+    solver = linalg.FixedGolubKahan()
+    assert solver.default_num_eigenpairs(9) == solver.max_num_eigenpairs(9) == 1
+    pairs = solver.solve(linalg.DenseOperator(np.eye(3)[None]), 1, eigenvectors=False)
+    assert pairs.eigenvectors is None
+    np.testing.assert_allclose(pairs.eigenvalues, [[1.0]])
+
+
+def test_fixed_golub_kahan_is_the_same_compiled_by_xla():
+    factors = tf.constant(np.random.default_rng(8).standard_normal((10, 4, 6)))
+
+    def run(factors):
+        return tuple(linalg.FixedGolubKahan(num_steps=3).solve(linalg.DenseOperator(factors=factors), 1))
+
+    expected = linalg.Eigenpairs(*run(factors))
+    found = linalg.Eigenpairs(*tf.function(run, jit_compile=True)(factors))
+    np.testing.assert_allclose(found.eigenvalues, expected.eigenvalues, rtol=1e-9)
+    # XLA's eigh stops its rotations at 1e-6, which a value feels squared.
+    np.testing.assert_allclose(found.eigenvectors, expected.eigenvectors, atol=1e-5)
+    np.testing.assert_allclose(found.residual_norms, expected.residual_norms, atol=1e-5)
+    np.testing.assert_array_equal(found.num_products, expected.num_products)
+
+
+def test_only_golub_kahan_has_shapes_that_are_not_static():
+    assert [name for name, solver in SOLVERS.items() if not solver.has_static_shapes] == ["golub_kahan"]
+
+
+@pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.has_static_shapes])
+def test_a_solver_that_says_its_shapes_are_static_compiles_with_xla(name):
+    matrices = with_spectrum([5.0, 3.0, 0.0], seed=1, batch=2)
+
+    @tf.function(jit_compile=True)
+    def run(matrices):
+        return tuple(SOLVERS[name].solve(linalg.DenseOperator(matrices), 1))
+
+    pairs = linalg.Eigenpairs(*run(tf.constant(matrices)))
+    np.testing.assert_allclose(pairs.eigenvalues, np.full((2, 1), 5.0), rtol=1e-6)
+    assert pairs.converged.numpy().all()

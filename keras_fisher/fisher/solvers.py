@@ -7,9 +7,17 @@ from typing import TypeAlias
 from keras_fisher.checks import check_integer, message
 from keras_fisher.fisher.likelihoods import Likelihood, SampledCategorical
 from keras_fisher.fisher.sampled import Sampled
-from keras_fisher.linalg import Dense, Eigensolver, GolubKahan, Gram, Lanczos, PowerIteration
+from keras_fisher.linalg import (
+    Dense,
+    Eigensolver,
+    FixedGolubKahan,
+    GolubKahan,
+    Gram,
+    Lanczos,
+    PowerIteration,
+)
 
-__all__ = ["Dense", "GolubKahan", "Gram", "Lanczos", "PowerIteration", "Sampled"]
+__all__ = ["Dense", "FixedGolubKahan", "GolubKahan", "Gram", "Lanczos", "PowerIteration", "Sampled"]
 
 Solver: TypeAlias = Eigensolver | Sampled
 

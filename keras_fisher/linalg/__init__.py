@@ -7,6 +7,7 @@ from keras_fisher.linalg.dense import Dense
 from keras_fisher.linalg.dense_operator import DenseOperator
 from keras_fisher.linalg.eigenpairs import Eigenpairs
 from keras_fisher.linalg.eigensolver import Eigensolver
+from keras_fisher.linalg.fixed_golub_kahan import FixedGolubKahan
 from keras_fisher.linalg.golub_kahan import GolubKahan
 from keras_fisher.linalg.gram import Gram
 from keras_fisher.linalg.lanczos import Lanczos
@@ -19,6 +20,7 @@ __all__ = [
     "Eigenpairs",
     "Eigensolver",
     "FactoredOperator",
+    "FixedGolubKahan",
     "GolubKahan",
     "Gram",
     "Lanczos",

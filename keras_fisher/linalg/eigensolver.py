@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -17,6 +18,9 @@ class Eigensolver(abc.ABC):
     Solvers are frozen dataclasses: they compare and hash by their settings, which is how compiled
     programs are found again.
     """
+
+    #: Whether all sizes but that of the batch are known before a run, so that XLA compiles it.
+    has_static_shapes: ClassVar[bool] = True
 
     @abc.abstractmethod
     def solve(

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_real
+from keras_fisher.linalg.bidiagonalization import Krylov, bidiagonalize, no_steps
 from keras_fisher.linalg.eigenpairs import Eigenpairs
-from keras_fisher.linalg.eigensolver import Eigensolver, random_unit_vector, relative_residuals
+from keras_fisher.linalg.eigensolver import Eigensolver, relative_residuals
 from keras_fisher.linalg.gram import orthonormal_rows
-from keras_fisher.linalg.operator import (
-    FactoredOperator,
-    SymmetricOperator,
-    divide_or_zero,
-    normalize,
-    orthogonalize,
-)
+from keras_fisher.linalg.operator import FactoredOperator, SymmetricOperator, divide_or_zero
 from keras_fisher.typing import Tensor
-
-
-class _Krylov(NamedTuple):
-    """R V = U B for the matrices still at work, after j steps; B is lower bidiagonal, β below α."""
-
-    indices: Tensor  # (active,) int32, which matrices these are
-    left: Tensor  # (active, j, factor_dim), rows u₀ … u_{j−1}
-    right: Tensor  # (active, j, dim), rows v₀ … v_{j−1}
-    alpha: Tensor  # (active, j)
-    beta: Tensor  # (active, j); β_j couples v_{j−1} and u_j, β₀ = 0
 
 
 class _Ritz(NamedTuple):
@@ -76,6 +61,8 @@ class GolubKahan(Eigensolver):
     tolerance: float = 5e-4
     max_dimension: int | None = None
 
+    has_static_shapes: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
         if self.max_dimension is not None:
@@ -100,10 +87,10 @@ class GolubKahan(Eigensolver):
         dimension = max(num_eigenpairs, min(limit, operator.rank_bound))
         krylov, ritz = _start(operator, num_eigenpairs)
 
-        def unfinished(step: Tensor, krylov: _Krylov, ritz: _Ritz) -> Tensor:
+        def unfinished(step: Tensor, krylov: Krylov, ritz: _Ritz) -> Tensor:
             return (step <= dimension) & (tf.size(krylov.indices) > 0)
 
-        def run_round(step: Tensor, krylov: _Krylov, ritz: _Ritz) -> tuple[Tensor, _Krylov, _Ritz]:
+        def run_round(step: Tensor, krylov: Krylov, ritz: _Ritz) -> tuple[Tensor, Krylov, _Ritz]:
             rest = operator.restrict(krylov.indices)
             rest.prepare()
             step, krylov, part = self._advance(rest, step, krylov, num_eigenpairs, dimension, seed)
@@ -116,7 +103,7 @@ class GolubKahan(Eigensolver):
                 )
             )
             left_over = tf.where(~part.done)[:, 0]
-            return step, _Krylov(*(tf.gather(tensor, left_over) for tensor in krylov)), ritz
+            return step, Krylov(*(tf.gather(tensor, left_over) for tensor in krylov)), ritz
 
         _, _, ritz = tf.while_loop(
             unfinished,
@@ -139,19 +126,19 @@ class GolubKahan(Eigensolver):
         self,
         operator: FactoredOperator,
         step: Tensor,
-        krylov: _Krylov,
+        krylov: Krylov,
         num_eigenpairs: int,
         dimension: int,
         seed: Tensor | int,
-    ) -> tuple[Tensor, _Krylov, _Ritz]:
+    ) -> tuple[Tensor, Krylov, _Ritz]:
         """Takes steps until half of the matrices have converged, or no step is left."""
 
-        def worthwhile(step: Tensor, krylov: _Krylov, ritz: _Ritz) -> Tensor:
+        def worthwhile(step: Tensor, krylov: Krylov, ritz: _Ritz) -> Tensor:
             open_count = tf.reduce_sum(tf.cast(~ritz.done, tf.int32))
             return (step <= dimension) & (2 * open_count > tf.size(ritz.done))
 
-        def take_step(step: Tensor, krylov: _Krylov, ritz: _Ritz) -> tuple[Tensor, _Krylov, _Ritz]:
-            krylov = _bidiagonalize(operator, step, krylov, seed)
+        def take_step(step: Tensor, krylov: Krylov, ritz: _Ritz) -> tuple[Tensor, Krylov, _Ritz]:
+            krylov = bidiagonalize(operator, step, krylov, seed)
             return (
                 step + 1,
                 krylov,
@@ -170,7 +157,7 @@ class GolubKahan(Eigensolver):
         self,
         operator: FactoredOperator,
         step: Tensor,
-        krylov: _Krylov,
+        krylov: Krylov,
         ritz: _Ritz,
         num_eigenpairs: int,
         dimension: int,
@@ -213,17 +200,8 @@ class GolubKahan(Eigensolver):
         )
 
 
-def _start(operator: FactoredOperator, num_eigenpairs: int) -> tuple[_Krylov, _Ritz]:
-    batch_size = operator.batch_size
-    nothing = tf.zeros(tf.stack([batch_size, 0]), tf.float64)
-    krylov = _Krylov(
-        tf.range(batch_size),
-        tf.zeros(tf.stack([batch_size, 0, operator.factor_dim]), tf.float64),
-        tf.zeros(tf.stack([batch_size, 0, operator.dim]), tf.float64),
-        nothing,
-        nothing,
-    )
-    return krylov, _no_pairs(batch_size, num_eigenpairs, operator)
+def _start(operator: FactoredOperator, num_eigenpairs: int) -> tuple[Krylov, _Ritz]:
+    return no_steps(operator), _no_pairs(operator.batch_size, num_eigenpairs, operator)
 
 
 def _no_pairs(batch_size: Tensor, num_eigenpairs: int, operator: FactoredOperator) -> _Ritz:
@@ -239,9 +217,9 @@ def _no_pairs(batch_size: Tensor, num_eigenpairs: int, operator: FactoredOperato
     )
 
 
-def _growing_shapes(krylov: _Krylov) -> _Krylov:
+def _growing_shapes(krylov: Krylov) -> Krylov:
     """Returns shapes in which the numbers of matrices and of steps may change."""
-    return _Krylov(
+    return Krylov(
         *(tf.TensorShape([None, None, *tensor.shape[2:]][: tensor.shape.rank]) for tensor in krylov)
     )
 
@@ -249,32 +227,6 @@ def _growing_shapes(krylov: _Krylov) -> _Krylov:
 def _batch_shapes(ritz: _Ritz) -> _Ritz:
     """Returns shapes in which the number of matrices may change."""
     return _Ritz(*(tf.TensorShape([None, *tensor.shape[1:]]) for tensor in ritz))
-
-
-def _bidiagonalize(operator: FactoredOperator, step: Tensor, krylov: _Krylov, seed: Tensor | int) -> _Krylov:
-    """Adds u_j and v_j: β_j u_j = R v_{j−1} − α_{j−1} u_{j−1}, then α_j v_j = Rᵀ u_j − β_j v_{j−1}."""
-
-    def first() -> tuple[Tensor, Tensor]:
-        vector = operator.start()
-        return vector, tf.zeros_like(vector[:, 0])
-
-    def following() -> tuple[Tensor, Tensor]:
-        image = operator.apply(krylov.right[:, -1])
-        remainder, beta = normalize(orthogonalize(image, krylov.left))
-        # Breakdown: the space is invariant. Go on in a fresh direction, uncoupled, β = 0.
-        broken = beta <= operator.precision * tf.reduce_max(krylov.alpha, axis=-1)
-        fresh = random_unit_vector(operator.factor_dim, operator.batch_size, seed, step)
-        fresh, _ = normalize(orthogonalize(fresh, krylov.left))
-        return tf.where(broken[:, None], fresh, remainder), tf.where(broken, tf.zeros_like(beta), beta)
-
-    vector, beta = tf.cond(step > 0, following, first)
-    product, alpha = normalize(orthogonalize(operator.apply_transpose(vector), krylov.right))
-    return krylov._replace(
-        left=tf.concat([krylov.left, vector[:, None]], axis=1),
-        right=tf.concat([krylov.right, product[:, None]], axis=1),
-        alpha=tf.concat([krylov.alpha, alpha[:, None]], axis=1),
-        beta=tf.concat([krylov.beta, beta[:, None]], axis=1),
-    )
 
 
 def _estimated_errors(values: Tensor, residuals: Tensor, ritz_values: Tensor) -> Tensor:

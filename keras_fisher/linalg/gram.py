@@ -63,8 +63,13 @@ def leading_eigenpairs(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Returns the `count` largest eigenvalues, descending and ≥ 0, and their eigenvectors as rows."""
     # Scaled to trace one, so that nothing under- or overflows inside the decomposition.
     trace = tf.linalg.trace(matrices)[:, None, None]
-    eigenvalues, columns = tf.linalg.eigh(divide_or_zero(matrices, trace))
+    # The decomposition raises an error for NaN, which is what weights that diverge in training lead to.
+    is_finite = tf.reduce_all(tf.math.is_finite(matrices), axis=[1, 2], keepdims=True)
+    scaled = tf.where(is_finite, divide_or_zero(matrices, trace), tf.zeros_like(matrices))
+    eigenvalues, columns = tf.linalg.eigh(scaled)
     eigenvalues = tf.maximum(eigenvalues[:, ::-1][:, :count], 0.0) * trace[..., 0]
+    nan = tf.constant(float("nan"), matrices.dtype)
+    eigenvalues = tf.where(is_finite[..., 0], eigenvalues, nan)
     return eigenvalues, tf.linalg.matrix_transpose(columns)[:, ::-1][:, :count]
 
 

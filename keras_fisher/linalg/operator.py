@@ -163,10 +163,16 @@ def dot(left: Tensor, right: Tensor) -> Tensor:
 
 
 def norm(vectors: Tensor) -> Tensor:
-    """Returns the l2 norms over the last axis, safe from underflow and overflow of the squares."""
+    """Returns the l2 norms over the last axis, safe from underflow and overflow of the squares.
+
+    The derivative at zero is zero: the square root there is not asked for, whose 0 · ∞ is NaN under XLA.
+    """
     largest = tf.reduce_max(tf.abs(vectors), axis=-1, keepdims=True)
-    scale = tf.where(largest > 0, largest, tf.ones_like(largest))
-    return tf.squeeze(scale, -1) * tf.sqrt(tf.reduce_sum(tf.square(vectors / scale), axis=-1))
+    is_zero = tf.equal(largest, 0)
+    scaled = vectors / tf.where(is_zero, tf.ones_like(largest), largest)
+    squares = tf.reduce_sum(tf.square(scaled), axis=-1)
+    squares = tf.where(tf.squeeze(is_zero, -1), tf.ones_like(squares), squares)
+    return tf.squeeze(largest, -1) * tf.sqrt(squares)
 
 
 def normalize(vectors: Tensor) -> tuple[Tensor, Tensor]:

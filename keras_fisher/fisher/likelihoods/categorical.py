@@ -61,7 +61,10 @@ class _CategoricalMetric(OutputMetric):
         # Where several classes are likely, the top eigenvector may be a contrast among them to which that
         # gradient is orthogonal: a random part is added.
         noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[0, 0], dtype=tf.float64)
-        noise *= self._root_p()
+        # Without its part along √p, which Lᵀ sends to zero: it would be carried along for nothing.
+        root_p = self._root_p()
+        noise *= root_p
+        noise -= root_p * tf.reduce_sum(root_p * noise, axis=-1, keepdims=True)
         return normalize(tf.where(self._s < _UNSURE, gradient, gradient + noise))[0]
 
     def start_at(self, classes: Tensor) -> Tensor:
