@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_fisher.attacks.attack_result import AttackResult
 from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.chunk import Chunk, concatenate, gather, split
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.judgement import judge
 from keras_fisher.checks import check_flag, message
 from keras_fisher.classifiers import Classifier, as_classifier
@@ -134,7 +135,7 @@ class Attack(abc.ABC):
             return np.clip(images, *np.asarray(classifier.bounds, images.dtype))
         return images
 
-    def restrict_tensor(self, classifier: Classifier, images: Tensor) -> Tensor:
+    def restrict_tensor(self, classifier: Classifier | GraphTarget, images: Tensor) -> Tensor:
         """Does what `restrict` does, in a graph."""
         if self.clip and classifier.bounds is not None:
             lower, upper = np.asarray(classifier.bounds, images.dtype.as_numpy_dtype)

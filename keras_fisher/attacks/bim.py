@@ -6,6 +6,7 @@ import dataclasses
 from typing import ClassVar
 
 from keras_fisher.attacks.gradients import loss_gradient, unit
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.classifiers import Classifier
 from keras_fisher.typing import Tensor
@@ -35,8 +36,11 @@ class BIM(IterativeAttack):
     """
 
     can_target: ClassVar[bool] = True
+    works_on_tensors: ClassVar[bool] = True
 
-    def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         gradients, logits = loss_gradient(classifier, images, classes)
         directions = unit(gradients)
         return (-directions if self.targeted else directions), logits

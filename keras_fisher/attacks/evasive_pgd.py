@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -55,6 +55,9 @@ class EvasivePGD(PGD):
     oracle: DetectorOracle
     weight: float | None
     confidence: float
+
+    # It asks the detector outside of the graph.
+    works_on_tensors: ClassVar[bool] = False
 
     def descend(
         self, classifier: Classifier, chunk: Chunk, start: Array, epsilon: Array, best: BestAttempt

@@ -6,11 +6,12 @@ import dataclasses
 from typing import ClassVar
 
 from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.gradients import uphill
+from keras_fisher.attacks.gradients import float32_loss_gradient, loss_gradient, unit, uphill
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_flag
 from keras_fisher.classifiers import Classifier
-from keras_fisher.typing import Array
+from keras_fisher.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +42,7 @@ class FGM(OneStepAttack):
     float32_loss: bool = False
 
     can_target: ClassVar[bool] = True
+    works_on_tensors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -48,3 +50,10 @@ class FGM(OneStepAttack):
 
     def prepare(self, classifier: Classifier, chunk: Chunk) -> Array:
         return uphill(classifier, chunk, self.float32_loss)[:, None]
+
+    def directions(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None, seed: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        gradient = float32_loss_gradient if self.float32_loss else loss_gradient
+        gradients, logits = gradient(classifier, images, classes)
+        return [unit(gradients)], logits

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from keras_fisher.attacks.attack import Attack
 from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.checks import check_real, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.typing import Array
+from keras_fisher.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,9 @@ class FixedEpsilonAttack(Attack):
     """
 
     epsilon: float = 1.0
+
+    #: Whether `perturb_tensor` is there: what training needs.
+    works_on_tensors: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -55,6 +59,31 @@ class FixedEpsilonAttack(Attack):
             prepared: what `prepare` gave for these images.
             epsilon: (n,) float64, the budget of each image (0 is no perturbation).
         """
+
+    def perturb_tensor(
+        self,
+        classifier: Classifier | GraphTarget,
+        images: Tensor,
+        classes: Tensor | None,
+        epsilon: Tensor,
+        seed: Tensor,
+    ) -> Tensor:
+        """Returns the perturbed images (n, h, w, c), unchecked and in a graph: for training.
+
+        The same attack as a call makes, less what training has no use for: no image stops early, restarts are
+        one start, and every size is known before the run, so that XLA compiles it.
+
+        Args:
+            classifier: the target.
+            images: (n, h, w, c) within the bounds.
+            classes: (n,) integer labels, to be made unlikely; None is the classifier's own answers.
+            epsilon: (n,) float64, the budget of each image; the setting is not read.
+            seed: (2,) integer, of random starts.
+
+        Raises:
+            NotImplementedError: not `works_on_tensors`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not work on tensors.")
 
 
 def check_fixed_epsilon(attack: Any) -> FixedEpsilonAttack:

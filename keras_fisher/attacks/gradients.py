@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.classifiers import Classifier, class_odds
 from keras_fisher.typing import Array, Tensor
 
@@ -26,31 +27,37 @@ def uphill(classifier: Classifier, chunk: Chunk, float32_loss: bool = False) -> 
     return directions if chunk.targets is None else -directions
 
 
-def loss_gradient(classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def loss_gradient(
+    classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Returns ∇ₓ(−log p_c) / (1 − p_c), the gradient on a scale that does not vanish, and the logits.
+
+    The classes c are the classifier's answers where they are None.
 
     The gradient in the logits is p − e_c. Float32 rounds p_c − 1 to nothing where the classifier is sure, and
     what is left points elsewhere. Here it is formed from differences of logits.
     """
 
     def cotangents(logits: Tensor) -> Tensor:
-        return class_odds(logits, classes).loss_gradient  # (p − e_c) / (1 − p_c)
+        return class_odds(logits, or_answers(classes, logits)).loss_gradient  # (p − e_c) / (1 − p_c)
 
     return pull_back(classifier, images, cotangents)
 
 
-def float32_loss_gradient(classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns ∇ₓ of the cross-entropy as TensorFlow forms it, and the logits."""
+def float32_loss_gradient(
+    classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Returns ∇ₓ of the cross-entropy as TensorFlow forms it, and the logits; classes as above."""
     with tf.GradientTape() as tape:
         tape.watch(images)
         logits = classifier.parameters(images)
-        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(classes, logits)
+        loss = tf.nn.sparse_softmax_cross_entropy_with_logits(or_answers(classes, logits), logits)
     gradients = tape.gradient(loss, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return gradients, logits
 
 
 def pull_back(
-    classifier: Classifier, images: Tensor, cotangents: Callable[[Tensor], Tensor]
+    classifier: Classifier | GraphTarget, images: Tensor, cotangents: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Returns Jᵀ w (batch, h, w, c) and the logits z, with w = cotangents(z) (batch, classes)."""
     with tf.GradientTape() as tape:
@@ -61,6 +68,11 @@ def pull_back(
         logits, images, output_gradients=weights, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
     return gradients, logits
+
+
+def or_answers(classes: Tensor | None, logits: Tensor) -> Tensor:
+    """Returns the classes (n,) int64, or those of the largest logits where they are None."""
+    return tf.argmax(logits, axis=-1) if classes is None else tf.cast(classes, tf.int64)
 
 
 def norms(images: Tensor) -> Tensor:

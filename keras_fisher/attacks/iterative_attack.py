@@ -13,7 +13,8 @@ from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.best_attempt import BestAttempt
 from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
-from keras_fisher.attacks.gradients import norms, per_image, where_image
+from keras_fisher.attacks.gradients import norms, or_answers, per_image, where_image
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.judgement import margins
 from keras_fisher.attacks.rows import Rows
 from keras_fisher.checks import check_flag, check_integer, check_real
@@ -66,7 +67,9 @@ class IterativeAttack(FixedEpsilonAttack):
         check_flag("early_stop", self.early_stop)
 
     @abc.abstractmethod
-    def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Returns (n, h, w, c) unit directions and the (n, classes) logits at `images`, in a graph.
 
         Args:
@@ -119,9 +122,38 @@ class IterativeAttack(FixedEpsilonAttack):
             return np.full(len(epsilon), float(self.step_size))
         return 2.5 * epsilon / self.steps
 
+    def perturb_tensor(
+        self,
+        classifier: Classifier | GraphTarget,
+        images: Tensor,
+        classes: Tensor | None,
+        epsilon: Tensor,
+        seed: Tensor,
+    ) -> Tensor:
+        if not self.works_on_tensors:
+            return super().perturb_tensor(classifier, images, classes, epsilon, seed)
+        if classes is None:
+            classes = or_answers(None, classifier.parameters(images))
+        step_size = tf.zeros_like(epsilon) + self.step_size if self.step_size else 2.5 * epsilon / self.steps
+
+        def step(iteration: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
+            directions, _ = self.direction(classifier, moved, classes)
+            moved = self.move(classifier, moved, images, directions, epsilon, step_size)
+            return iteration + 1, tf.ensure_shape(moved, images.shape)
+
+        start = self.start_tensor(classifier, images, epsilon, seed)
+        _, moved = tf.while_loop(lambda iteration, _: iteration < self.steps, step, (0, start))
+        return moved
+
+    def start_tensor(
+        self, classifier: Classifier | GraphTarget, images: Tensor, epsilon: Tensor, seed: Tensor
+    ) -> Tensor:
+        """Returns where `perturb_tensor` starts: the images (n, h, w, c) themselves."""
+        return images
+
     def move(
         self,
-        classifier: Classifier,
+        classifier: Classifier | GraphTarget,
         images: Tensor,
         origins: Tensor,
         directions: Tensor,

@@ -6,6 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.checks import check_real
 from keras_fisher.classifiers import Classifier
@@ -47,9 +48,11 @@ class IterativeOSSA(IterativeAttack):
         super().__post_init__()
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
 
-    def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         operator = PullbackOperator(
-            classifier.parameters, images, likelihoods.Categorical(), classifier.num_outputs, focus=classes
+            classifier.parameters, images, likelihoods.Categorical(), classifier.num_classes, focus=classes
         )
         pairs = solvers.GolubKahan(tolerance=self.tolerance).solve(operator, 1)
         vectors: Tensor = pairs.eigenvectors

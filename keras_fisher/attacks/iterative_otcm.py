@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from keras_fisher.attacks.gradients import loss_gradient, unit
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.attacks.target_class_attack import TargetClassAttack
 from keras_fisher.classifiers import Classifier
@@ -36,6 +37,8 @@ class IterativeOTCM(TargetClassAttack, IterativeAttack):
         (8,)
     """
 
-    def direction(self, classifier: Classifier, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def direction(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
+    ) -> tuple[Tensor, Tensor]:
         gradients, logits = loss_gradient(classifier, images, classes)
         return -unit(gradients), logits

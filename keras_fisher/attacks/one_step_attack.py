@@ -8,13 +8,16 @@ import itertools
 from typing import ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
+from keras_fisher.attacks.gradients import or_answers, per_image, where_image
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.judgement import answers
-from keras_fisher.classifiers import Classifier
-from keras_fisher.typing import Array
+from keras_fisher.classifiers import Classifier, class_odds
+from keras_fisher.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,3 +67,44 @@ class OneStepAttack(FixedEpsilonAttack):
         factors = lengths.reshape(-1, *([1] * (chunk.images.ndim - 1)))
         moved = chunk.images + (factors * directions).astype(chunk.images.dtype)
         return self.restrict(classifier, moved)
+
+    def directions(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None, seed: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Returns what `prepare` returns, one tensor (n, h, w, c) a candidate, and the logits, in a graph.
+
+        Written where `works_on_tensors`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not work on tensors.")
+
+    def perturb_tensor(
+        self,
+        classifier: Classifier | GraphTarget,
+        images: Tensor,
+        classes: Tensor | None,
+        epsilon: Tensor,
+        seed: Tensor,
+    ) -> Tensor:
+        directions, logits = self.directions(classifier, images, classes, seed)
+        signs = (1.0, -1.0) if self.has_either_sign else (1.0,)
+        ends = [
+            self.restrict_tensor(classifier, images + per_image(sign * epsilon, images) * direction)
+            for direction, sign in itertools.product(directions, signs)
+        ]
+        best = ends[0]
+        if len(ends) == 1:
+            return best
+        # All ends in one pass, judged as `perturb` does.
+        classes = or_answers(classes, logits)
+        logits = classifier.parameters(tf.concat(ends, axis=0))
+        odds = class_odds(logits, tf.tile(classes, [len(ends)])).log_odds
+        is_fooled = tf.argmax(logits, axis=-1) != tf.tile(classes, [len(ends)])
+        best_odds, was_fooled = (tf.split(part, len(ends))[0] for part in (odds, is_fooled))
+        for end, end_odds, end_fooled in zip(
+            ends[1:], tf.split(odds, len(ends))[1:], tf.split(is_fooled, len(ends))[1:], strict=True
+        ):
+            is_better = tf.where(end_fooled == was_fooled, end_odds < best_odds, end_fooled)
+            best = where_image(is_better, end, best)
+            best_odds = tf.where(is_better, end_odds, best_odds)
+            was_fooled = tf.where(is_better, end_fooled, was_fooled)
+        return best

@@ -6,14 +6,17 @@ import dataclasses
 from typing import ClassVar
 
 import numpy as np
+import tensorflow as tf
 
 from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.fisher import fisher_spectrum
-from keras_fisher.fisher.solvers import Solver, choose_solver
-from keras_fisher.typing import Array
+from keras_fisher.fisher import PullbackOperator, fisher_spectrum, likelihoods
+from keras_fisher.fisher.solvers import FixedGolubKahan, Sampled, Solver, choose_solver
+from keras_fisher.linalg import Eigensolver
+from keras_fisher.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +54,7 @@ class OSSA(OneStepAttack):
     seed: int = 0
 
     has_either_sign: ClassVar[bool] = True
+    works_on_tensors: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -80,3 +84,30 @@ class OSSA(OneStepAttack):
             seed=self.seed,
         ).eigenvectors
         return np.asarray(vectors)[:, self.eigenvector - 1 :]
+
+    def directions(
+        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None, seed: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        operator = PullbackOperator(
+            classifier.parameters, images, likelihoods.Categorical(), classifier.num_classes
+        )
+        solver = self.training_solver(classifier.num_classes)
+        pairs = solver.solve(operator, self._num_eigenpairs, seed=self.seed)
+        vectors = tf.unstack(pairs.eigenvectors, num=self._num_eigenpairs, axis=1)[self.eigenvector - 1 :]
+        shape = tf.shape(images)
+        return [tf.reshape(tf.cast(vector, images.dtype), shape) for vector in vectors], operator.outputs
+
+    def training_solver(self, num_classes: int) -> Eigensolver:
+        """Returns the solver of `directions`: "auto" is a fixed number of steps for the top eigenvector.
+
+        Raises:
+            ValueError: a sampled one, whose draws are made for a call.
+        """
+        if self.solver == "auto" and self._num_eigenpairs == 1:
+            return FixedGolubKahan()
+        solver = choose_solver(self.solver, self._num_eigenpairs, num_classes)
+        if isinstance(solver, Sampled):
+            raise ValueError(
+                message("solver", "be deterministic in training", type(solver).__name__, 'Use "power".')
+            )
+        return solver

@@ -6,15 +6,18 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.attacks.best_attempt import BestAttempt
 from keras_fisher.attacks.bim import BIM
 from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.gradients import per_image, unit
+from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.random_noise import random_directions
 from keras_fisher.checks import check_flag, check_integer
 from keras_fisher.classifiers import Classifier
-from keras_fisher.typing import Array
+from keras_fisher.typing import Array, Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,3 +86,16 @@ class PGD(BIM):
         lengths = (epsilon * radii).reshape(-1, *[1] * (chunk.images.ndim - 1))
         noise = lengths * random_directions(chunk, self.seed, restart, 0)
         return self.restrict(classifier, chunk.images + noise.astype(chunk.images.dtype))
+
+    def start_tensor(
+        self, classifier: Classifier | GraphTarget, images: Tensor, epsilon: Tensor, seed: Tensor
+    ) -> Tensor:
+        if not self.random_start:
+            return images
+        # As `_start` does, from other random numbers: here the whole batch has one stream.
+        seeds = tf.random.split(tf.cast(seed, tf.int32), 2)
+        dimension = images.shape[1:].num_elements()
+        noise = tf.random.stateless_normal(tf.shape(images), seeds[0], dtype=images.dtype)
+        radii = tf.random.stateless_uniform(tf.shape(epsilon), seeds[1], dtype=epsilon.dtype)
+        lengths = epsilon * radii ** (1.0 / dimension)
+        return self.restrict_tensor(classifier, images + per_image(lengths, images) * unit(noise))
