@@ -320,7 +320,7 @@ def test_setting_that_is_not_plain_is_not_saved(fitted, small, tmp_path):
     detector = kf.FisherDetector(small)
     detector.head_, detector.threshold_ = fitted.head_, fitted.threshold_
     detector.solver = object()
-    with pytest.raises(TypeError, match=r"`solver` must be plain, a solver .*, or features.*, to be saved"):
+    with pytest.raises(TypeError, match=r"`solver` must be plain, or an object of kf\.solvers or .*, to be"):
         detector.save(tmp_path / "detector")
 
 

@@ -1,8 +1,9 @@
-"""Keras layers: Fisher eigenvalues, and fitted heads of detectors as plain TensorFlow ops."""
+"""Keras layers: adversarial training, Fisher eigenvalues, and heads of detectors as plain TensorFlow ops."""
 
 from keras_fisher.layers.fisher_eigenvalues import FisherEigenvalues
 from keras_fisher.layers.gaussian_naive_bayes import GaussianNaiveBayes
 from keras_fisher.layers.logistic_probability import LogisticProbability
+from keras_fisher.layers.ossa_layer import OSSALayer
 from keras_fisher.layers.probability_layer import ProbabilityLayer
 from keras_fisher.layers.tree_ensemble import TreeEnsemble
 from keras_fisher.layers.ydf_ensemble import YdfEnsemble
@@ -11,6 +12,7 @@ __all__ = [
     "FisherEigenvalues",
     "GaussianNaiveBayes",
     "LogisticProbability",
+    "OSSALayer",
     "ProbabilityLayer",
     "TreeEnsemble",
     "YdfEnsemble",

@@ -12,6 +12,7 @@ from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher import fisher_eigenpairs
 from keras_fisher.fisher.likelihoods import Categorical
+from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.linalg import Gram
 from keras_fisher.typing import Tensor
 
@@ -80,7 +81,7 @@ class FisherEigenvalues(keras.layers.Layer):
     def get_config(self) -> dict[str, Any]:
         return {
             "name": self.name,
-            "model": keras.saving.serialize_keras_object(self.model),
+            "model": held_model_config(self.model),
             "k": self.k,
             "reading": self.reading,
         }
