@@ -10,7 +10,18 @@ from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_fisher import artefacts, attacks, datasets, detectors, interop, layers, models, testing
+    from keras_fisher import (
+        artefacts,
+        attacks,
+        callbacks,
+        datasets,
+        detectors,
+        interop,
+        layers,
+        losses,
+        models,
+        testing,
+    )
     from keras_fisher.classifiers import Classifier, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
     from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
@@ -26,6 +37,7 @@ __all__ = [
     "Spectrum",
     "artefacts",
     "attacks",
+    "callbacks",
     "datasets",
     "detectors",
     "ensemble",
@@ -34,6 +46,7 @@ __all__ = [
     "layers",
     "likelihoods",
     "load_detector",
+    "losses",
     "models",
     "solvers",
     "testing",

@@ -1,0 +1,124 @@
+"""Penalties on the Fisher information in the input."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from keras_fisher.attacks import OSSA
+from keras_fisher.attacks.graph_target import GraphTarget
+from keras_fisher.checks import check_integer, check_option, check_real
+from keras_fisher.classifiers import Classifier, as_classifier
+from keras_fisher.fisher import PullbackOperator
+from keras_fisher.fisher.likelihoods import Categorical
+from keras_fisher.fisher.solvers import Solver
+from keras_fisher.linalg.operator import normalize
+from keras_fisher.typing import Tensor
+
+PENALTIES = ("spectral_norm", "trace", "kl")
+
+
+@dataclasses.dataclass(frozen=True)
+class FisherRegularizer:
+    """A penalty on how fast a classifier's prediction changes around its images.
+
+    Differentiable in the weights. With G the Fisher information of the label in the image x, per image:
+        "spectral_norm"  λ₁(G): the fastest change of all directions. Its eigenvector is held fixed, which
+                         gives the derivative all the same (Hellmann and Feynman).
+        "trace"          tr G: the sum over all directions. In expectation, from one random vector z in class
+                         space: E ‖Jᵀ L z‖² = tr(Lᵀ J Jᵀ L) = tr G, with L Lᵀ = diag p − p pᵀ.
+        "kl"             KL(p(x) ‖ p(x + η)) with η the OSSA perturbation of norm `epsilon`, held fixed: that
+                         of TRADES along OSSA. For small epsilon it is ½ ε² λ₁.
+    All are added to the loss with one backward pass of its own, which is differentiated ("kl" with a forward
+    pass); finding the eigenvector comes before, without derivatives.
+
+    In `model.fit`: `kf.callbacks.OSSACallback(fraction=0, regularizer=FisherRegularizer(0.1))`. In a loop of
+    your own add it to the loss inside of the tape.
+
+    Args:
+        weight: multiplies the mean over the images.
+        penalty: one of the three.
+        epsilon: of "kl" only.
+        solver: finds the eigenvector, for all but "trace"; "auto" is `kf.solvers.FixedGolubKahan()`.
+        seed: of the random vectors of "trace".
+
+    Call arguments:
+        model: a Classifier or a keras.Model, run in inference mode.
+        images: (batch, h, w, c), unchecked.
+        step: of "trace": numbers the random vectors, to be another one each time.
+
+    Returns:
+        A scalar in float64: nats for "kl", else nats per squared unit of the pixels; times the weight.
+
+    Raises:
+        TypeError, ValueError: a bad argument.
+
+    Source: Zhao et al. 2019, Eq. (2) to (5); Zhang et al. 2019, "Theoretically principled trade-off between
+    robustness and accuracy", Eq. (5), for the form of "kl"; Hutchinson 1990 for the trace.
+
+    Example:
+        >>> import tensorflow as tf, keras_fisher as kf
+        >>> images, _ = kf.datasets.mnist_sample()
+        >>> net = kf.models.lenet5(weights="mnist")
+        >>> with tf.GradientTape() as tape:
+        ...     penalty = kf.losses.FisherRegularizer(0.1)(net, images[:8])
+        >>> len(tape.gradient(penalty, net.trainable_weights))
+        10
+    """
+
+    weight: float = 1.0
+    penalty: str = "spectral_norm"
+    _: dataclasses.KW_ONLY
+    epsilon: float = 1.5
+    solver: str | Solver = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_real("weight", self.weight, 0.0, exclusive_minimum=True)
+        check_option("penalty", self.penalty, PENALTIES)
+        check_integer("seed", self.seed, 0, 2**31 - 1)
+        OSSA(self.epsilon, solver=self.solver)  # checks both
+
+    def __call__(
+        self, model: Classifier | GraphTarget | keras.Model, images: Tensor, step: Tensor | int = 0
+    ) -> Tensor:
+        """Returns the weighted mean of the penalty over the images."""
+        target = model if isinstance(model, GraphTarget) else as_classifier(model)
+        penalties = self.per_image(target, tf.convert_to_tensor(images), step)
+        # Of no images, as a replica may get in a last batch: 0.
+        count = tf.cast(tf.size(penalties), penalties.dtype)
+        return self.weight * tf.math.divide_no_nan(tf.reduce_sum(penalties), count)
+
+    def per_image(self, target: Classifier | GraphTarget, images: Tensor, step: Tensor | int = 0) -> Tensor:
+        """Returns the penalty of each image, (batch,) float64, without the weight."""
+        random = tf.stack([tf.constant(self.seed), tf.cast(step, tf.int32)])
+        if self.penalty == "kl":
+            return self._divergence(target, images, random)
+        operator = PullbackOperator(target.parameters, images, Categorical(), target.num_classes)
+        operator.prepare()
+        if self.penalty == "trace":
+            shape = tf.stack([operator.batch_size, operator.factor_dim])
+            signs = tf.random.stateless_uniform(shape, random, 0, 2, tf.int32)
+            vectors = tf.cast(2 * signs - 1, tf.float64)
+        else:
+            vectors = tf.stop_gradient(self._left_vectors(target, images))
+        rows = operator.apply_transpose(vectors)  # Jᵀ L u
+        return tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
+
+    def _left_vectors(self, target: Classifier | GraphTarget, images: Tensor) -> Tensor:
+        """Returns u = R v / ‖R v‖ (batch, classes) of the top eigenvector v: λ₁ = ‖Rᵀu‖², R = Lᵀ J."""
+        operator = PullbackOperator(target.parameters, images, Categorical(), target.num_classes)
+        solver = OSSA(solver=self.solver).training_solver(target.num_classes)
+        vectors: Tensor = solver.solve(operator, 1, seed=self.seed).eigenvectors
+        return normalize(operator.apply(vectors[:, 0]))[0]
+
+    def _divergence(self, target: Classifier | GraphTarget, images: Tensor, random: Tensor) -> Tensor:
+        epsilon = tf.fill([tf.shape(images)[0]], tf.constant(self.epsilon, tf.float64))
+        attack = OSSA(self.epsilon, solver=self.solver)
+        moved = tf.stop_gradient(attack.perturb_tensor(target, images, None, epsilon, random))
+        log_p, log_q = (
+            tf.nn.log_softmax(tf.cast(target.parameters(part), tf.float64)) for part in (images, moved)
+        )
+        return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
