@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -66,10 +66,16 @@ def shift(images: tf.Tensor, max_shift: int, seed: tuple) -> tf.Tensor:
     return tf.ensure_shape(tf.gather(rows, window[:, 1], axis=2, batch_dims=1), images.shape)
 
 
-def fit(model: keras.Model, batches: tf.data.Dataset, epochs: int, run: str) -> None:
+def fit(
+    model: keras.Model,
+    batches: tf.data.Dataset,
+    epochs: int,
+    run: str,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+) -> None:
     """Fits the compiled `model` in place, going on after the last whole epoch kept in runs/`run`."""
     resume = keras.callbacks.BackupAndRestore(str(REPOSITORY / "runs" / run))
-    model.fit(batches, epochs=epochs, shuffle=False, verbose=2, callbacks=[resume])
+    model.fit(batches, epochs=epochs, shuffle=False, verbose=2, callbacks=[*callbacks, resume])
 
 
 def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:

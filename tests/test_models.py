@@ -108,7 +108,7 @@ def test_vgg_has_the_stored_width_with_the_stored_weights():
 
 def test_vgg_refuses_the_stored_weights_for_another_width():
     width = models.vgg(weights="cifar10").get_layer("convolution_1_1").filters
-    rule = rf'`width` must be None or {width}, .*weights="cifar10".*got {2 * width}\..*train_vgg\.py --width'
+    rule = rf'`width` must be None or {width}, .*weights="cifar10".*got {2 * width}\..*--width 64 with .*train_vgg\.py'
     with pytest.raises(ValueError, match=rule):
         models.vgg(weights="cifar10", width=2 * width)
 
@@ -178,13 +178,55 @@ def test_stored_lenet5_classifies_the_sample():
 
 @pytest.mark.parametrize(
     ("folder", "max_bytes", "min_accuracy"),
-    [("lenet5_mnist", 400_000, 0.992), ("vgg_cifar10", 5_000_000, 0.85)],
+    [
+        ("lenet5_mnist", 400_000, 0.992),
+        ("lenet5_mnist_elu", 400_000, 0.99),
+        ("lenet5_mnist_fgm", 400_000, 0.99),
+        ("lenet5_mnist_ossa", 400_000, 0.99),
+        ("vgg_cifar10", 5_000_000, 0.85),
+        ("vgg_mnist_fgm", 2_000_000, 0.99),
+    ],
 )
 def test_stored_net_is_small_and_reports_its_accuracy(folder, max_bytes, min_accuracy):
     manifest = artefacts.check_manifest(artefacts.saved_model_path(folder) / "manifest.json")
     assert manifest["files"]["model.keras"]["bytes"] < max_bytes
     assert manifest["metrics"]["test_accuracy"] >= min_accuracy
     assert manifest["metrics"]["test_images"] == 10_000
+
+
+@pytest.mark.parametrize(
+    ("build", "weights"),
+    [(models.lenet5, "mnist_fgm"), (models.lenet5, "mnist_ossa"), (models.vgg, "mnist_fgm")],
+)
+def test_stored_robust_net_has_elu_and_classifies_the_sample(build, weights):
+    images, labels = datasets.mnist_sample()
+    model = build(weights=weights)
+    names = {layer.name for layer in model.layers}
+    activations = {getattr(layer.get_config().get("activation"), "lower", str)() for layer in model.layers}
+    assert "elu_dense" in names or "elu" in activations
+    assert "relu" not in activations
+    assert np.mean(np.argmax(model.predict(images, verbose=0), axis=1) == labels) >= 0.98
+    with pytest.raises(ValueError, match="`activation` must be one of 'elu', got 'relu'"):
+        build(weights=weights, activation="relu")
+
+
+@pytest.mark.parametrize("build", [models.lenet5, lambda **settings: models.vgg(width=2, **settings)])
+def test_activation_is_what_was_asked_for(build):
+    images = np.random.default_rng(0).random((2, *build().input_shape[1:]), dtype=np.float32)
+    one, other = build(activation="relu"), build(activation="elu")
+    other.set_weights(one.get_weights())
+    assert not np.allclose(one(images), other(images), atol=1e-6)
+    with pytest.raises(ValueError, match="`activation` must be one of 'relu', 'elu', got 'tanh'"):
+        build(activation="tanh")
+
+
+def test_vgg_takes_images_of_mnist_if_told_so():
+    assert models.vgg(width=2, image_shape=(28, 28, 1)).input_shape == (None, 28, 28, 1)
+    assert models.vgg(weights="mnist_fgm").input_shape == (None, 28, 28, 1)
+    with pytest.raises(ValueError, match=r"`image_shape` must be one of \(32, 32, 3\), \(28, 28, 1\), got"):
+        models.vgg(width=2, image_shape=(28, 28, 3))
+    with pytest.raises(ValueError, match=r"`image_shape` must be one of \(28, 28, 1\), got \(32, 32, 3\)"):
+        models.vgg(weights="mnist_fgm", image_shape=(32, 32, 3))
 
 
 def test_stored_net_loads_in_plain_keras(net):
@@ -231,13 +273,15 @@ def test_weights_come_back_from_a_file(net, tmp_path, suffix, as_text):
 
 @pytest.mark.parametrize("weights", ["imagenet", "net.h5", ""])
 def test_weights_of_an_unknown_kind_are_refused(net, weights):
-    with pytest.raises(ValueError, match=f'`weights` must be None, "{net.stored}", or the path of a .keras'):
+    with pytest.raises(
+        ValueError, match=f'`weights` must be None, "{net.stored}", .*or the path of a .keras'
+    ):
         net.build(weights=weights)
 
 
 @pytest.mark.parametrize("weights", [3, True, np.zeros(3)])
 def test_weights_of_a_wrong_type_are_refused(net, weights):
-    with pytest.raises(TypeError, match=f'`weights` must be None, "{net.stored}", or the path'):
+    with pytest.raises(TypeError, match=f'`weights` must be None, "{net.stored}", .*or the path'):
         net.build(weights=weights)
 
 

@@ -6,25 +6,38 @@ import os
 
 import keras
 
+from keras_fisher.models.activation import choose_activation
 from keras_fisher.models.weights import Weights
 
-_WEIGHTS = Weights(stored="mnist", folder="lenet5_mnist", script="scripts/train_lenet5.py")
+_WEIGHTS = Weights(
+    stored={
+        "mnist": "lenet5_mnist",
+        "mnist_elu": "lenet5_mnist_elu",
+        "mnist_fgm": "lenet5_mnist_fgm",
+        "mnist_ossa": "lenet5_mnist_ossa",
+    },
+    script="scripts/train_lenet5.py or scripts/train_robust.py",
+)
 
 
-def lenet5(weights: str | os.PathLike | None = None) -> keras.Model:
+def lenet5(weights: str | os.PathLike | None = None, *, activation: str | None = None) -> keras.Model:
     """Returns LeNet-5 with ReLU, max-pooling and dropout: images to ten logits, without a softmax.
 
     Args:
-        weights: None for random weights; `"mnist"` for the weights that `scripts/train_lenet5.py` trained
-            and that come with the library; or a `.keras` or `.weights.h5` file with weights of this net.
+        weights: None for random weights; a name for weights that come with the library; or a `.keras` or
+            `.weights.h5` file with weights of this net. `"mnist"` are those that `scripts/train_lenet5.py`
+            trained; `"mnist_fgm"` and `"mnist_ossa"` those that `scripts/train_robust.py` trained
+            adversarially, with ELU, and `"mnist_elu"` the same without an attack.
+        activation: `"relu"`, or `"elu"` as in the paper's robust nets; None for the stored net's own, and
+            otherwise for `"relu"`.
 
     Returns:
         A model of images (batch, 28, 28, 1) in [0, 1] to logits (batch, 10), with 61,706 parameters.
 
     Raises:
         TypeError: `weights` is neither None, nor a string, nor a path.
-        ValueError: `weights` has another suffix, or the file holds another net, or the stored file of
-            `"mnist"` is not the one that was trained.
+        ValueError: `weights` has another suffix, or the file holds another net, or a stored file is not the
+            one that was trained, or `activation` is neither of the two or not the stored net's.
         FileNotFoundError: there is no such file.
 
     Source: LeCun, Bottou, Bengio and Haffner, 1998, "Gradient-based learning applied to document
@@ -37,16 +50,17 @@ def lenet5(weights: str | os.PathLike | None = None) -> keras.Model:
         (None, 10)
     """
     path = _WEIGHTS.path(weights)
+    activation = choose_activation(activation, _WEIGHTS.manifest(weights))
     layers = keras.layers
     images = keras.Input((28, 28, 1), name="images")
-    hidden = layers.Conv2D(6, 5, padding="same", activation="relu", name="convolution_1")(images)
+    hidden = layers.Conv2D(6, 5, padding="same", activation=activation, name="convolution_1")(images)
     hidden = layers.MaxPooling2D(2, name="pool_1")(hidden)
-    hidden = layers.Conv2D(16, 5, padding="valid", activation="relu", name="convolution_2")(hidden)
+    hidden = layers.Conv2D(16, 5, padding="valid", activation=activation, name="convolution_2")(hidden)
     hidden = layers.MaxPooling2D(2, name="pool_2")(hidden)
     hidden = layers.Flatten(name="flatten")(hidden)
-    hidden = layers.Dense(120, activation="relu", name="dense_1")(hidden)
+    hidden = layers.Dense(120, activation=activation, name="dense_1")(hidden)
     hidden = layers.Dropout(0.25, name="dropout_1")(hidden)
-    hidden = layers.Dense(84, activation="relu", name="dense_2")(hidden)
+    hidden = layers.Dense(84, activation=activation, name="dense_2")(hidden)
     hidden = layers.Dropout(0.25, name="dropout_2")(hidden)
     logits = layers.Dense(10, name="logits")(hidden)
     model = keras.Model(images, logits, name="lenet5")

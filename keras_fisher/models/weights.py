@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -18,23 +19,24 @@ class Weights:
     """The weights that an argument `weights` of one architecture may name.
 
     Args:
-        stored: what `weights` is for the stored ones, such as `"mnist"`.
-        folder: the folder of saved_models/ that holds them, as `model.keras` beside its manifest.
+        stored: what `weights` is for stored ones, such as `"mnist"`, and the folder of saved_models/ that
+            holds them, as `model.keras` beside its manifest.
         script: the script that trains and writes them, for the remedies of errors.
     """
 
-    stored: str
-    folder: str
+    stored: Mapping[str, str]
     script: str
 
-    def manifest(self) -> dict[str, Any]:
-        """Returns the manifest of the stored weights, after comparing the file with its hash.
+    def manifest(self, weights: str | os.PathLike | None) -> dict[str, Any]:
+        """Returns the manifest of stored weights, after comparing the file with its hash; {} for others.
 
         Raises:
             FileNotFoundError: the folder, the manifest or the file is missing.
             ValueError: the file is not the one that was trained.
         """
-        return check_manifest(saved_model_path(self.folder) / "manifest.json")
+        if not isinstance(weights, str) or weights not in self.stored:
+            return {}
+        return check_manifest(saved_model_path(self.stored[weights]) / "manifest.json")
 
     def path(self, weights: str | os.PathLike | None) -> pathlib.Path | None:
         """Returns the file to read, known to exist, or None for random weights.
@@ -44,14 +46,15 @@ class Weights:
             ValueError: `weights` has another suffix, or the stored file is not the one that was trained.
             FileNotFoundError: there is no such file.
         """
-        rule = f'be None, "{self.stored}", or the path of a .keras or .weights.h5 file'
+        names = ", ".join(f'"{name}"' for name in self.stored)
+        rule = f"be None, {names}, or the path of a .keras or .weights.h5 file"
         if weights is None:
             return None
         if not isinstance(weights, (str, os.PathLike)):
             raise TypeError(message("weights", rule, repr(weights)))
-        if weights == self.stored:
-            self.manifest()
-            return saved_model_path(self.folder) / "model.keras"
+        if weights in self.stored:
+            self.manifest(weights)
+            return saved_model_path(self.stored[str(weights)]) / "model.keras"
         path = pathlib.Path(weights)
         if not path.name.endswith((".keras", ".weights.h5")):
             raise ValueError(message("weights", rule, repr(str(weights))))
