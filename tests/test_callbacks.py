@@ -137,7 +137,7 @@ def test_it_teaches_what_plain_training_does_not(sample):
         ("functional", {}),
         ("sequential", {}),
         ("subclassed", {}),
-        ("sequential", {"jit_compile": True}),
+        pytest.param("sequential", {"jit_compile": True}, marks=pytest.mark.slow),
         ("functional", {"run_eagerly": True}),
         ("subclassed", {"run_eagerly": True}),
         ("functional", {"steps_per_execution": 2, "optimizer": "adam"}),
@@ -444,7 +444,7 @@ def test_save_load_evaluate_and_predict_are_as_before(data, tmp_path):
         ("spectral_norm", {}),
         ("trace", {}),
         ("kl", {}),
-        ("trace", {"run_eagerly": True}),
+        pytest.param("trace", {"run_eagerly": True}, marks=pytest.mark.slow),
         pytest.param("spectral_norm", {"jit_compile": True}, marks=pytest.mark.slow),
         pytest.param("kl", {"jit_compile": True}, marks=pytest.mark.slow),
     ],
@@ -463,6 +463,7 @@ def test_a_regularizer_adds_its_penalty_to_the_loss(penalty, settings, data):
     assert fit(model, data, batch_size=64).history["loss"][0] == pytest.approx(plain, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_training_with_a_regularizer_lowers_the_largest_eigenvalue(data):
     regularizer = kf.losses.FisherRegularizer(0.5)
     models = [compiled(net()), compiled(net())]

@@ -34,6 +34,18 @@ def test_layer_in_a_functional_model_survives_a_file(lenet, images, tmp_path):
     np.testing.assert_array_equal(again.predict(images, verbose=0), before)
 
 
+def test_a_net_beside_its_layer_is_one_net_in_a_file_too(images, tmp_path):
+    net = testing.small_net("dense")
+    inputs = keras.Input((28, 28, 1))
+    model = keras.Model(inputs, [net(inputs), kf.layers.FisherEigenvalues(net, k=2)(inputs)])
+    model.save(tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    held = {id(layer.model) for layer in again.layers if isinstance(layer, kf.layers.FisherEigenvalues)}
+    assert held == {id(layer) for layer in again.layers if isinstance(layer, keras.Model)}
+    for found, expected in zip(again(images), model(images), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_layer_shares_the_weights_of_its_model(images):
     model = testing.small_net("dense")
     layer = kf.layers.FisherEigenvalues(model, k=2)

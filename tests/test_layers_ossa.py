@@ -19,6 +19,8 @@ ATTACKS = {
     "bim": kf.attacks.BIM(steps=3),
     "pgd": kf.attacks.PGD(steps=3),
 }
+#: All of them, those that are alike only where there is time.
+SOME = ["ossa", "fgm", *(pytest.param(name, marks=pytest.mark.slow) for name in ("bim", "pgd"))]
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 
@@ -43,8 +45,8 @@ def lengths(moved: np.ndarray, images: np.ndarray) -> np.ndarray:
     return np.linalg.norm((np.asarray(moved, np.float64) - images).reshape(len(images), -1), axis=-1)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
-@pytest.mark.parametrize("training", [True, None])
+@pytest.mark.parametrize("attack", SOME)
+@pytest.mark.parametrize("training", [True, pytest.param(None, marks=pytest.mark.slow)])
 def test_keras_own_layer_test_passes(attack, training):
     settings = {"model": conv_net(frozen=True), "epsilon": 0.5, "attack": ATTACKS[attack]}
     TestCase("__init__").run_layer_test(
@@ -184,7 +186,7 @@ def test_epsilon_and_share_may_be_set_between_steps_without_a_new_trace():
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", SOME)
 def test_the_compiled_layer_does_what_the_eager_one_does(attack, jit_compile):
     net = conv_net()
     # With this solver, since Golub–Kahan starts with random numbers where the net is unsure.
@@ -204,7 +206,11 @@ def test_the_compiled_layer_does_what_the_eager_one_does(attack, jit_compile):
 
 @pytest.mark.parametrize(
     ("kind", "jit_compile", "activation"),
-    [("functional", False, None), ("sequential", True, None), ("functional", False, "softmax")],
+    [
+        ("functional", False, None),
+        pytest.param("sequential", True, None, marks=pytest.mark.slow),
+        pytest.param("functional", False, "softmax", marks=pytest.mark.slow),
+    ],
 )
 def test_a_model_with_the_layer_trains_and_survives_a_file(kind, jit_compile, activation, tmp_path):
     net = conv_net(activation=activation)

@@ -256,7 +256,9 @@ def test_all_weights_of_a_softmax_ended_net_get_the_gradients_of_its_logits(pena
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize(
+    "penalty", ["trace", *(pytest.param(name, marks=pytest.mark.slow) for name in ("spectral_norm", "kl"))]
+)
 def test_a_graph_and_a_compiled_one_give_the_eager_penalty_and_gradients(penalty, pixels):
     # Two classes: the start of the solver, which is random and other under XLA, makes no difference.
     # Dense layers, which compile faster than convolutions.
