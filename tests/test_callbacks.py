@@ -357,6 +357,75 @@ def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, 
     np.testing.assert_array_equal(model.seen.numpy(), data[0])
 
 
+def test_a_model_compiled_anew_after_an_interruption_trains_by_its_new_optimizer(data):
+    model = compiled(net())
+    callback = kf.callbacks.OSSACallback(EPSILON, attack=FAST)
+    with pytest.raises(KeyboardInterrupt):
+        fit(model, data, callback, Interruption("another callback"))
+    compiled(model, optimizer=keras.optimizers.SGD(0.0))
+    before = model.get_weights()
+    fit(model, data, callback)
+    fit(model, data)
+    for weight, expected in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_settings_that_are_changed_between_fits_count(data):
+    model = recording_net(data)
+    callback = kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, bounds=None)
+    fit(model, data, callback, batch_size=64)
+    by_fgm = model.seen.numpy()
+    callback.attack = kf.attacks.PGD(steps=1, random_start=False, step_size=EPSILON / 2)
+    fit(model, data, callback, batch_size=64)
+    np.testing.assert_allclose(lengths(model.seen.numpy(), data[0]), lengths(by_fgm, data[0]) / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["one_hot", "column", "weights", "dataset"])
+def test_validation_data_has_any_form_that_fit_takes(form, data):
+    images, labels = data[0][:8], data[1][:8]
+    validation = {
+        "one_hot": (images, keras.utils.to_categorical(labels, 4)),
+        "column": (images, labels[:, None]),
+        "weights": (images, labels, np.ones(8)),
+        "dataset": tf.data.Dataset.from_tensor_slices((images, np.eye(4)[labels])).batch(3),
+    }[form]
+    callback = kf.callbacks.OSSACallback(
+        EPSILON, attack=FAST, validation_data=validation, validation_attack=kf.attacks.FGM(0.4)
+    )
+    model = compiled(net())
+    history = fit(model, data, callback).history
+    expected = 1 - kf.attacks.FGM(0.4)(model, images, labels).success.mean()
+    assert history["val_robust_accuracy"] == [pytest.approx(expected)]
+
+
+def test_a_warm_up_may_outlast_the_fit_and_a_schedule_may_be_keras_own(data):
+    model = compiled(net())
+    history = fit(model, data, kf.callbacks.OSSACallback(kf.callbacks.Warmup(1.0, 3), attack=FAST))
+    assert history.history["adversarial_epsilon"] == [0.0]
+    schedule = keras.optimizers.schedules.CosineDecay(0.5, 10)
+    history = fit(model, data, kf.callbacks.OSSACallback(schedule, attack=FAST))
+    assert history.history["adversarial_epsilon"] == [pytest.approx(0.5)]
+
+
+def test_a_regularizer_that_the_training_step_would_not_use_is_refused(data):
+    class OwnLoss(keras.Model):
+        def train_step(self, data):
+            images, labels = keras.utils.unpack_x_y_sample_weight(data)[:2]
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(
+                    keras.losses.sparse_categorical_crossentropy(labels, self(images), True)
+                )
+            self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
+            return {"loss": loss}
+
+    inner = net()
+    model = compiled(OwnLoss(inner.inputs, inner.outputs), metrics=[])
+    callback = kf.callbacks.OSSACallback(fraction=0.0, regularizer=kf.losses.FisherRegularizer())
+    with pytest.raises(ValueError, match="`regularizer` must be None for a model whose train_step does not"):
+        fit(model, data, callback)
+    fit(model, data, kf.callbacks.OSSACallback(EPSILON, attack=FAST))
+
+
 def test_train_on_batch_after_an_interruption_is_plain(data):
     model = recording_net(data)
     with pytest.raises(KeyboardInterrupt):
@@ -493,6 +562,7 @@ def test_images_out_of_bounds_are_refused_after_the_first_batch_unperturbed(data
         ({"attack": kf.attacks.OTCM()}, ValueError, "`attack` must be one of BIM, FGM, OSSA, PGD"),
         ({"attack": kf.attacks.FGM(0.3)}, ValueError, r"Leave the attack's own epsilon out: FGM\(\)"),
         ({"solver": "qr"}, ValueError, "`solver` must be one of"),
+        ({"solver": "alias_power"}, ValueError, "`solver` must be deterministic in training"),
         ({"validation_attack": kf.attacks.DDN()}, TypeError, "`attack` must be an attack of kf.attacks with"),
         ({"regularizer": "trace"}, TypeError, r"`regularizer` must be a kf\.losses\.FisherRegularizer"),
         ({"checkpoint": "best.keras"}, ValueError, "`checkpoint` must be None without `validation_data`"),
@@ -511,11 +581,15 @@ def test_a_bad_argument_is_refused_at_once(arguments, error, text):
 @pytest.mark.parametrize(
     ("arguments", "settings", "error", "text"),
     [
-        ({"epsilon": lambda epoch: 0.0}, {}, ValueError, "`epsilon` must be above 0 in some epoch"),
         ({"epsilon": lambda epoch: -epoch}, {}, ValueError, "`epsilon` must be a finite number"),
-        ({"fraction": lambda epoch: 0.0}, {}, ValueError, "`fraction` must be above 0 in some epoch"),
+        ({"validation_data": 3}, {}, TypeError, r"`validation_data` must be \(images, labels\)"),
         ({"solver": "golub_kahan"}, {"jit_compile": True}, ValueError, "`solver` must have static shapes"),
-        ({"validation_data": np.zeros((3, 5, 5, 1))}, {}, ValueError, "`images` must have the shape"),
+        (
+            {"validation_data": (np.zeros((3, 5, 5, 1)), [0, 1, 2])},
+            {},
+            ValueError,
+            "`validation_data` must have the shape",
+        ),
         (
             {"validation_data": (np.zeros((3, 6, 6, 1)), [1, 2])},
             {},

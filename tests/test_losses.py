@@ -355,3 +355,11 @@ def test_a_sampled_solver_and_a_model_that_is_none_are_refused(double, pixels):
             FisherRegularizer(penalty=penalty, solver="alias_power")(double, pixels)
     with pytest.raises(TypeError, match=r"keras\.Model"):
         FisherRegularizer()(np.eye(3), pixels)
+
+
+def test_a_keras_model_is_taken_within_a_graph_too(pixels):
+    model = small_net("float32")
+    images = tf.constant(pixels.astype(np.float32))
+    regularizer = FisherRegularizer(solver="exact")
+    inside = tf.function(lambda images: regularizer(model, images))(images)
+    np.testing.assert_allclose(inside, regularizer(kf.Classifier(model), images), rtol=1e-5)

@@ -44,24 +44,28 @@ class OSSACallback(keras.callbacks.Callback):
 
     In each step a part of the batch is moved along the top Fisher eigenvector of the model as it stands (see
     `kf.layers.OSSALayer`), to the side where the label becomes less likely; then the model's own training
-    step runs. When the fit ends or is interrupted the model is what it was, but for its weights.
+    step runs. The attack meets the model in inference mode: without its dropout, and without augmentation by
+    layers of its own, which come after it. When the fit ends the model is what it was, but for its weights;
+    so it is after an interruption, at the latest when it is trained again.
 
-    Put it before callbacks that read the logs (CSVLogger, TensorBoard, ModelCheckpoint). An epoch adds
+    Put it before callbacks that read the logs (CSVLogger, TensorBoard, EarlyStopping, ModelCheckpoint; these
+    two with monitor="val_robust_accuracy", mode="max"). An epoch adds
     `adversarial_epsilon` and `adversarial_fraction` to them; with `validation_data` also
     `val_robust_accuracy`, and the mean and median of the largest Fisher eigenvalue at the clean images,
     `val_fisher_eigenvalue_mean` and `val_fisher_eigenvalue_median`. Keras's own accuracy in training is that
     on the batches as perturbed.
 
     Args:
-        epsilon: l2 norm of the perturbation in units of the pixels; or a schedule, a function from the epoch,
-            counted from 0, such as `kf.callbacks.Warmup(1.5, epochs=3)`.
+        epsilon: l2 norm of the perturbation in units of the pixels, before clipping to the bounds; or a
+            schedule, a function from the epoch, counted from 0, such as `kf.callbacks.Warmup(1.5, epochs=3)`.
         fraction: of each batch that is perturbed, in [0, 1], or a schedule. With 0 only `regularizer` acts.
         attack: None for OSSA, or `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`, whose own epsilon is not read.
-        validation_data: (images, labels), or a Dataset of batches of these.
+        validation_data: (images, labels), or a Dataset of batches of these, as `fit` takes them.
         solver: of OSSA, see `kf.layers.OSSALayer`.
         validation_attack: None for PGD of 20 steps within the epsilon of the last epoch; or any attack with
             an epsilon, which is then used as it is.
-        regularizer: a `kf.losses.FisherRegularizer` that is added to the loss, on the images as they were.
+        regularizer: a `kf.losses.FisherRegularizer` that is added to what `model.compute_loss` returns, on
+            the images as they were.
         checkpoint: a `.keras` file for the model of the best robust accuracy. Written under another name and
             renamed, beside a manifest. Training that goes on after an epoch has to beat the stored one.
         from_logits: and
@@ -129,6 +133,7 @@ class OSSACallback(keras.callbacks.Callback):
         self.seed = check_integer("seed", seed, 0, 2**31 - 1)
         # Made when a fit begins, and kept for the next one of the same model.
         self._net: Any = None
+        self._settings: Any = None
         self._classifier: Any = None
         self._layer: Any = None
         self._swap: Any = None
@@ -142,15 +147,15 @@ class OSSACallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         model: Any = self.model
         epochs = range(self.params["epochs"])
+        # A short fit may be over before a warm-up has begun: zeros are an answer.
         epsilons = [self._epsilon_at(epoch) for epoch in epochs] or [0.0]
         fraction = max([self._fraction_at(epoch) for epoch in epochs] or [0.0])
-        if max(epsilons) == 0.0 and epochs:
-            raise ValueError(message("epsilon", "be above 0 in some epoch", "a schedule of zeros"))
-        if fraction == 0.0 and self.regularizer is None and epochs:
-            raise ValueError(message("fraction", "be above 0 in some epoch", "a schedule of zeros"))
         self._plan = Plan(max(epsilons) or 1.0, fraction, self.validation_attack or PGD(epsilons[-1] or 1.0))
-        if self._net is not model or (self._layer is not None and self._layer.fraction != fraction):
-            self._net, self._classifier, self._layer, self._validation = model, None, None, None
+        settings = (fraction, self.attack, self.solver, self.seed, self.bounds, self.from_logits)
+        settings = (*settings, self.regularizer, id(self.validation_data))
+        if self._net is not model or self._settings != settings:
+            self._net, self._settings = model, settings
+            self._classifier, self._layer, self._validation = None, None, None
             self._swap = StepSwap(model, self._adversarial)
         if model.built:
             self._prepare()
@@ -191,7 +196,8 @@ class OSSACallback(keras.callbacks.Callback):
                 logs.update(numbers)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._swap.restore()
+        if self._swap is not None:
+            self._swap.restore()
 
     @contextlib.contextmanager
     def _restoring(self) -> Iterator[None]:
@@ -240,7 +246,8 @@ class OSSACallback(keras.callbacks.Callback):
         self._layer.epsilon = self._epsilon_at(self._epoch)
         self._layer.share = self._fraction_at(self._epoch) / (self._layer.fraction or 1.0)
         # A fit that goes on after some epoch knows this number: it draws what an unbroken one would have.
-        self._layer.step = int(self._net.optimizer.iterations.numpy())
+        if self._net.optimizer is not None:
+            self._layer.step = int(self._net.optimizer.iterations.numpy())
         self._pixels.reset()
 
     def _adversarial(self, plain: Step) -> Step:
@@ -271,10 +278,14 @@ class OSSACallback(keras.callbacks.Callback):
         model, regularizer = self._net, self.regularizer
         own = vars(model).get("compute_loss")
         plain = model.compute_loss
+        is_used = False
 
         def compute_loss(*arguments: Any, **options: Any) -> Tensor:
+            nonlocal is_used
+            is_used = True
             loss = plain(*arguments, **options)
-            penalty = regularizer(self._classifier, images, model.optimizer.iterations)
+            step = 0 if model.optimizer is None else model.optimizer.iterations
+            penalty = regularizer(self._classifier, images, step)
             # Keras adds up the losses of replicas, each of which has the mean over its own images.
             return loss + tf.cast(penalty, loss.dtype) / tf.distribute.get_strategy().num_replicas_in_sync
 
@@ -285,6 +296,10 @@ class OSSACallback(keras.callbacks.Callback):
             del model.compute_loss
             if own is not None:
                 model.compute_loss = own
+        if not is_used:
+            rule = "be None for a model whose train_step does not call compute_loss"
+            remedy = "Add the penalty in that step: loss += regularizer(classifier, images)."
+            raise ValueError(message("regularizer", rule, type(regularizer).__name__, remedy))
 
     def _epsilon_at(self, epoch: int) -> float:
         return check_real("epsilon", _at(self.epsilon, epoch), 0.0, 1e18)
@@ -293,5 +308,7 @@ class OSSACallback(keras.callbacks.Callback):
         return check_real("fraction", _at(self.fraction, epoch), 0.0, 1.0)
 
 
-def _at(schedule: Schedule, epoch: int) -> float:
-    return schedule(epoch) if callable(schedule) else schedule
+def _at(schedule: Schedule, epoch: int) -> Any:
+    value: Any = schedule(epoch) if callable(schedule) else schedule
+    # A schedule of Keras returns a tensor.
+    return value.numpy().item() if isinstance(value, tf.Tensor) else value

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.chunk import gather
+from keras_fisher.callbacks.class_indices import class_indices
+from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.fisher import fisher_spectrum
 
@@ -20,7 +23,8 @@ class RobustValidation:
 
     Args:
         classifier: the net in training; its weights are read anew each time.
-        data: (images, labels), or a Dataset of batches of these.
+        data: (images, labels), or a Dataset of batches of these, as `model.fit` takes them: labels as class
+            indices or rows of probabilities; weights of samples are not read.
         attack: has an epsilon.
 
     Raises:
@@ -28,10 +32,12 @@ class RobustValidation:
     """
 
     def __init__(self, classifier: Classifier, data: Any, attack: FixedEpsilonAttack) -> None:
-        images, labels = data if isinstance(data, (tuple, list)) and len(data) == 2 else (data, None)
+        images, labels = _arrays(data)
         self.attack = attack
         self._classifier = classifier
-        chunk = gather(classifier, images, labels)
+        images = classifier.check(images, "validation_data")
+        indices: Any = class_indices(labels, classifier.num_classes)
+        chunk = gather(classifier, images, indices.numpy())
         self._images, self._labels = chunk.images, chunk.labels
 
     def logs(self) -> dict[str, float]:
@@ -45,3 +51,16 @@ class RobustValidation:
             "val_fisher_eigenvalue_mean": float(np.mean(largest)),
             "val_fisher_eigenvalue_median": float(np.median(largest)),
         }
+
+
+def _arrays(data: Any) -> tuple[Any, Any]:
+    """Returns images and labels, each in one array."""
+    if isinstance(data, tf.data.Dataset):
+        elements: list[Any] = list(data.as_numpy_iterator())  # pyright: ignore[reportAttributeAccessIssue]
+        if elements and isinstance(elements[0], tuple) and len(elements[0]) in (2, 3):
+            images, labels, *_ = (np.concatenate(part) for part in zip(*elements, strict=True))
+            return images, labels
+    elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        return data[0], data[1]
+    rule = "be (images, labels), or a Dataset of batches of these"
+    raise TypeError(message("validation_data", rule, type(data).__name__))

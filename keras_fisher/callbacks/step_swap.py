@@ -53,7 +53,9 @@ class StepSwap:
         """Gives the model its own function back; does nothing if it has it."""
         if "make_train_function" in vars(self._model):
             del self._model.make_train_function
-            self._model.train_function = self._plain
+            # `compile` after an interruption has thrown it away, with the optimizer that it trains by.
+            if self._model.train_function is self._swapped:
+                self._model.train_function = self._plain
 
     def _make(self) -> Callable[[Any], Any]:
         """Returns what Keras makes of the other step."""

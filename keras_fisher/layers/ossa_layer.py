@@ -27,15 +27,17 @@ class OSSALayer(keras.layers.Layer):
 
     Put it before the net that it holds: `keras.Sequential([kf.layers.OSSALayer(net), net])`. The net is the
     same object in both places, and its weights are shared. It is attacked in inference mode, as it stands at
-    that step; no gradient flows through the perturbation. In inference the layer is the identity.
+    that step; no gradient flows through the perturbation. In inference the layer is the identity. A `.keras`
+    file keeps the net one; `keras.models.clone_model` does not: it gives the layer a net of its own.
 
     The perturbed rows of a batch lie evenly spread over it, from a random phase on: each row has the same
     chance, and two replicas with one seed choose what one device chooses from the whole batch.
 
     Args:
-        model: a Classifier, or a keras.Model, images (batch, h, w, c) → (batch, classes), built. The
-            Classifier says the bounds of pixels; for a model they are [0, 1].
-        epsilon: l2 norm of the perturbation. The property of this name may be set between steps.
+        model: a Classifier, or a Functional or Sequential keras.Model with an Input, images (batch, h, w, c)
+            → (batch, classes). The Classifier says the bounds of pixels; for a model they are [0, 1].
+        epsilon: l2 norm of the perturbation, before clipping to the bounds. The property of this name may be
+            set between steps.
         fraction: of each batch that is perturbed, in [0, 1].
         solver: finds the eigenvector, as in `kf.attacks.OSSA`; "auto" is `kf.solvers.FixedGolubKahan()`.
         attack: another attack, with its settings but epsilon: `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`.

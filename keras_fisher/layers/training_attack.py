@@ -30,7 +30,9 @@ def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedE
             attack's own, or a solver beside an attack.
     """
     if attack is None:
-        return OSSA(epsilon, solver=solver)
+        ossa = OSSA(epsilon, solver=solver)
+        ossa.training_solver(num_classes=2)  # refuses a solver that draws
+        return ossa
     attack = check_fixed_epsilon(attack)
     name = type(attack).__name__
     if not attack.works_on_tensors:

@@ -26,11 +26,13 @@ class FisherRegularizer:
 
     Differentiable in the weights. With G the Fisher information of the label in the image x, per image:
         "spectral_norm"  λ₁(G): the fastest change of all directions. Its eigenvector is held fixed, which
-                         gives the derivative all the same (Hellmann and Feynman).
+                         gives the derivative all the same (Hellmann and Feynman). From below: "auto" leaves
+                         out some of it where a net is unsure; `solver="exact"` is exact.
         "trace"          tr G: the sum over all directions. In expectation, from one random vector z in class
                          space: E ‖Jᵀ L z‖² = tr(Lᵀ J Jᵀ L) = tr G, with L Lᵀ = diag p − p pᵀ.
         "kl"             KL(p(x) ‖ p(x + η)) with η the OSSA perturbation of norm `epsilon`, held fixed: that
-                         of TRADES along OSSA. For small epsilon it is ½ ε² λ₁.
+                         of TRADES along OSSA. For small epsilon, and where nothing is clipped to the bounds,
+                         it is ½ ε² λ₁.
     All are added to the loss with one backward pass of its own, which is differentiated ("kl" with a forward
     pass); finding the eigenvector comes before, without derivatives.
 
@@ -45,7 +47,8 @@ class FisherRegularizer:
         seed: of the random vectors of "trace".
 
     Call arguments:
-        model: a Classifier or a keras.Model, run in inference mode.
+        model: a Classifier or a keras.Model, run in inference mode. Make a Classifier once for a loop of your
+            own: a keras.Model is tried out at every call.
         images: (batch, h, w, c), unchecked.
         step: of "trace": numbers the random vectors, to be another one each time.
 
@@ -85,7 +88,8 @@ class FisherRegularizer:
         self, model: Classifier | GraphTarget | keras.Model, images: Tensor, step: Tensor | int = 0
     ) -> Tensor:
         """Returns the weighted mean of the penalty over the images."""
-        target = model if isinstance(model, GraphTarget) else as_classifier(model)
+        with tf.init_scope():  # A model is tried out, also while a graph is made.
+            target = model if isinstance(model, GraphTarget) else as_classifier(model)
         penalties = self.per_image(target, tf.convert_to_tensor(images), step)
         # Of no images, as a replica may get in a last batch: 0.
         count = tf.cast(tf.size(penalties), penalties.dtype)
