@@ -419,7 +419,7 @@ def test_a_regularizer_that_the_training_step_would_not_use_is_refused(data):
             return {"loss": loss}
 
     inner = net()
-    model = compiled(OwnLoss(inner.inputs, inner.outputs), metrics=[])
+    model = compiled(OwnLoss(inner.inputs, inner.outputs), metrics=None)
     callback = kf.callbacks.OSSACallback(fraction=0.0, regularizer=kf.losses.FisherRegularizer())
     with pytest.raises(ValueError, match="`regularizer` must be None for a model whose train_step does not"):
         fit(model, data, callback)

@@ -185,6 +185,7 @@ def test_stored_lenet5_classifies_the_sample():
         ("lenet5_mnist_ossa", 400_000, 0.99),
         ("vgg_cifar10", 5_000_000, 0.85),
         ("vgg_mnist_fgm", 2_000_000, 0.99),
+        ("vgg_mnist_ossa", 2_000_000, 0.99),
     ],
 )
 def test_stored_net_is_small_and_reports_its_accuracy(folder, max_bytes, min_accuracy):
@@ -196,7 +197,7 @@ def test_stored_net_is_small_and_reports_its_accuracy(folder, max_bytes, min_acc
 
 @pytest.mark.parametrize(
     ("build", "weights"),
-    [(models.lenet5, "mnist_fgm"), (models.lenet5, "mnist_ossa"), (models.vgg, "mnist_fgm")],
+    itertools.product([models.lenet5, models.vgg], ["mnist_fgm", "mnist_ossa"]),
 )
 def test_stored_robust_net_has_elu_and_classifies_the_sample(build, weights):
     images, labels = datasets.mnist_sample()

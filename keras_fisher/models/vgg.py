@@ -16,6 +16,7 @@ _WEIGHTS = Weights(
     stored={
         "cifar10": "vgg_cifar10",
         "mnist_fgm": "vgg_mnist_fgm",
+        "mnist_ossa": "vgg_mnist_ossa",
     },
     script="scripts/train_vgg.py or scripts/train_robust.py",
 )
@@ -41,8 +42,8 @@ def vgg(
     Args:
         weights: None for random weights; a name for weights that come with the library; or a `.keras` or
             `.weights.h5` file with weights of this net. `"cifar10"` are those that `scripts/train_vgg.py`
-            trained; `"mnist_fgm"` those that `scripts/train_robust.py` trained adversarially on MNIST, with
-            ELU.
+            trained; `"mnist_fgm"` and `"mnist_ossa"` those that `scripts/train_robust.py` trained
+            adversarially on MNIST, with ELU.
         width: the number of maps in the first block. None for the stored net's own, and otherwise for 64,
             the width of VGG-16.
         activation: `"relu"`, or `"elu"` as in the paper's robust nets; None for the stored net's own, and
