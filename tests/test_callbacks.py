@@ -119,6 +119,7 @@ def test_images_are_moved_against_the_true_labels(data):
         np.testing.assert_allclose(model.seen.numpy(), expected, atol=1e-5)
 
 
+@pytest.mark.slow  # README's example says the same, and is run.
 def test_it_teaches_what_plain_training_does_not(sample):
     # The stored LeNet-5, four epochs on: real digits, an attack and images that are new to it.
     images, labels = sample

@@ -435,6 +435,7 @@ def test_fixed_golub_kahan_finds_one_pair_and_forms_no_vector_unasked():
     np.testing.assert_allclose(pairs.eigenvalues, [[1.0]])
 
 
+@pytest.mark.slow
 def test_fixed_golub_kahan_is_the_same_compiled_by_xla():
     factors = tf.constant(np.random.default_rng(8).standard_normal((10, 4, 6)))
 
