@@ -108,7 +108,8 @@ def test_vgg_has_the_stored_width_with_the_stored_weights():
 
 def test_vgg_refuses_the_stored_weights_for_another_width():
     width = models.vgg(weights="cifar10").get_layer("convolution_1_1").filters
-    rule = rf'`width` must be None or {width}, .*weights="cifar10".*got {2 * width}\..*--width 64 with'
+    rule = rf'`width` must be None or {width}, .*weights="cifar10".*got {2 * width}\..*--width 64 with '
+    rule += r"scripts/train_vgg\.py or scripts/train_robust\.py"
     with pytest.raises(ValueError, match=rule):
         models.vgg(weights="cifar10", width=2 * width)
 
