@@ -206,7 +206,7 @@ def test_golub_kahan_takes_its_time_where_the_start_may_be_bad():
 
 def test_golub_kahan_error_estimate_holds_where_the_gap_is_small():
     matrices = with_spectrum([1.0, 0.9, 0.8, 0.3, 0.1, 0.0], seed=6, batch=50)
-    pairs = linalg.GolubKahan(tolerance=1e-3).solve(KnownStart(matrices), 1)
+    pairs = linalg.GolubKahan(tolerance=2e-4).solve(KnownStart(matrices), 1)
     # The start, the longest row of the square root, is a unit vector of this space. A start that has nearly
     # nothing of the top eigenvector can settle on the second: the documented blind spot.
     _, vectors = np.linalg.eigh(matrices)
@@ -215,7 +215,7 @@ def test_golub_kahan_error_estimate_holds_where_the_gap_is_small():
     assert sees_top.sum() > 35
     assert pairs.converged.numpy().all()
     errors = np.abs(pairs.eigenvalues.numpy() - 1.0)[sees_top, 0]
-    assert errors.max() < 5e-3  # The gap is an estimate too: right to a factor of five here.
+    assert errors.max() < 5e-3  # Gap and pace are estimates too: right to a factor of 25 here.
     assert (errors <= pairs.residual_norms.numpy()[sees_top, 0] + 1e-14).all()  # The bound, and rounding.
     assert pairs.num_products.numpy().max() < 13  # It did stop early.
 

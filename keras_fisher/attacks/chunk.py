@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras_fisher.attacks.attempt import Attempt
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.classifiers.image_check import check_labels, default_batch_size
+from keras_fisher.classifiers.image_check import check_labels
 from keras_fisher.typing import Array, Images, Labels
 
 
@@ -105,7 +105,7 @@ def gather(
 
 def split(classifier: Classifier, chunk: Chunk, batch_size: int | None) -> Iterator[Chunk]:
     """Yields `chunk` in pieces of `batch_size` images; None chooses by their size."""
-    size = batch_size or default_batch_size(classifier.image_shape)
+    size = batch_size or classifier.default_batch_size()
     for start in range(0, len(chunk.images), size):
         yield chunk.select(np.arange(start, min(start + size, len(chunk.images))))
 

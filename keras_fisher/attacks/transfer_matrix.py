@@ -13,7 +13,6 @@ from keras_fisher.attacks.attack import Attack
 from keras_fisher.attacks.judgement import answers
 from keras_fisher.checks import check_flag, message
 from keras_fisher.classifiers import Classifier, as_classifier
-from keras_fisher.classifiers.image_check import default_batch_size
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
@@ -131,7 +130,7 @@ def _given_targets(attack: Attack, targets: Array | None) -> Array | None:
 
 
 def _predict(classifier: Classifier, images: Array, labels: Array, batch_size: int | None) -> Array:
-    size = batch_size or default_batch_size(classifier.image_shape)
+    size = batch_size or classifier.default_batch_size()
     images = images.astype(classifier.image_dtype.as_numpy_dtype, copy=False)
     starts = range(0, len(images), size)
     parts = [answers(classifier, images[at : at + size], labels[at : at + size])[0] for at in starts]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import message
 from keras_fisher.typing import Array
 
 Bounds = tuple[float, float]
@@ -127,19 +127,3 @@ def check_labels(labels: Any, num_images: int, num_classes: int, argument: str =
             message(argument, f"be in [0, {num_classes - 1}]", f"values in [{array.min()}, {array.max()}]")
         )
     return array.astype(np.int64)
-
-
-def default_batch_size(image_shape: tuple[int | None, ...]) -> int:
-    """Returns how many images go through a model at once: 256 of MNIST's size, one of ImageNet's.
-
-    The passes hold all activations, which grow with the pixels; a larger batch gains nothing on a CPU.
-    """
-    pixels = int(np.prod([side or 224 for side in image_shape]))
-    return max(1, min(256, 256 * 784 // pixels))
-
-
-def check_batch_size(batch_size: int | None, image_shape: tuple[int | None, ...]) -> int:
-    """Returns the number of images at once: given, or the default for their size."""
-    return (
-        default_batch_size(image_shape) if batch_size is None else check_integer("batch_size", batch_size, 1)
-    )

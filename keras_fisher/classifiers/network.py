@@ -11,16 +11,19 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers.final_activation import final_activation
-from keras_fisher.classifiers.image_check import (
-    check_batch_size,
-    check_bounds,
-    check_images,
-)
+from keras_fisher.classifiers.image_check import check_bounds, check_images
 from keras_fisher.classifiers.model_files import read_model
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.typing import Array, Images, Tensor
+
+#: Bytes that the images of one chunk may take.
+_MEMORY_BUDGET = 2**31
+#: A larger batch gains nothing on a CPU.
+_MAX_BATCH_SIZE = 256
+#: What a forward, a backward and a double backward pass hold at the most, in outputs of the forward pass.
+_PASSES_HELD = 3
 
 
 class Network:
@@ -54,6 +57,7 @@ class Network:
         self.bounds = check_bounds(bounds)
         self.image_shape = _image_shape(self.model)
         self._programs: dict[Hashable, Callable[..., Any]] = {}
+        self._held: int | None = None
         activation = final_activation(self.model)
         if from_parameters is True:
             reading = "as_is"
@@ -104,8 +108,10 @@ class Network:
         """
         return check_images(images, self.image_shape, self.bounds, argument, self.image_dtype.as_numpy_dtype)
 
-    def batches(self, images: Images, batch_size: int | None = None) -> Iterator[Array]:
+    def batches(self, images: Images, batch_size: int | None = None, num_vectors: int = 0) -> Iterator[Array]:
         """Returns the checked images in chunks of `batch_size`, made as they are asked for.
+
+        None is `default_batch_size(num_vectors)`.
 
         An array is checked whole, before any work; a Dataset batch by batch. One of (images, labels) gives
         its images.
@@ -113,10 +119,44 @@ class Network:
         Raises:
             TypeError, ValueError: as `check` does.
         """
-        size = check_batch_size(batch_size, self.image_shape)
+        size = self.default_batch_size(num_vectors)
+        if batch_size is not None:
+            size = check_integer("batch_size", batch_size, 1)
         if not isinstance(images, tf.data.Dataset):
             return _chunks(self.check(images), size)
         return (chunk for element in images for chunk in _chunks(self._check_element(element), size))
+
+    def default_batch_size(self, num_vectors: int = 0) -> int:
+        """Returns how many images at once keep within about 2 GiB, from 1 to 256.
+
+        Counted are the activations, which all passes hold, and the vectors of a solver.
+
+        Args:
+            num_vectors: float64 vectors as long as an image, for each image.
+        """
+        pixels = int(np.prod([side or 224 for side in self.image_shape]))
+        per_image = self._activation_bytes() + 8 * pixels * num_vectors
+        return int(max(1, min(_MAX_BATCH_SIZE, _MEMORY_BUDGET // per_image)))
+
+    def _activation_bytes(self) -> int:
+        """Returns about what the passes hold for one image: the outputs of all operations, some times."""
+        if self._held is None:
+            sides = self._trial_shape()
+            graph = self.program("parameters", self.parameters, sides).get_concrete_function().graph
+            held = 0
+            for operation in graph.get_operations():
+                for output in operation.outputs:
+                    # Of the activations alone the first side, the batch, is unknown.
+                    if output.shape.rank and output.shape[0] is None:
+                        numbers = output.shape[1:].num_elements() or 0
+                        held += numbers * output.dtype.size
+            growth = np.prod([side or 224 for side in self.image_shape]) / np.prod(sides)
+            self._held = int(_PASSES_HELD * held * growth) + 1
+        return self._held
+
+    def _trial_shape(self) -> tuple[int, ...]:
+        """Returns the shape of an image that the model can be tried out on."""
+        return tuple(side or 64 for side in self.image_shape)
 
     def _check_element(self, element: Any) -> Array:
         array = np.asarray(element[0] if isinstance(element, tuple) else element)
@@ -153,7 +193,7 @@ class Network:
     def _try_out(self, from_parameters: bool | str, activation: str | None) -> int:
         """Runs two small batches that share their first image, and returns the number of outputs."""
         lower, upper = self.bounds or (0.0, 1.0)
-        sides = [side or 64 for side in self.image_shape]
+        sides = self._trial_shape()
         trial = (
             np.random.default_rng(0)
             .uniform(lower, upper, (3, *sides))

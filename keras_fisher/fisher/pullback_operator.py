@@ -52,15 +52,20 @@ class PullbackOperator(FactoredOperator):
         self._likelihood = likelihood
         self._num_outputs = num_outputs
         self._dim = int(tf.TensorShape(images.shape[1:]).num_elements())
-        self._tape: Tensor = None  # set by `prepare`, with _outputs and _metric
+        self._tape: Tensor = None  # set by `prepare`, with what follows from it
         self._memo: Tensor = None  # set by `recall`
 
-    def prepare(self) -> None:
+    def prepare(self, block_size: int = 1) -> None:
+        # Each image once for each vector of a block: one pass of a larger batch is quicker than many passes.
+        self._points = tf.repeat(self._images, block_size, axis=0) if block_size > 1 else self._images
         with tf.GradientTape(persistent=True) as tape:
-            tape.watch(self._images)
-            self._outputs = self._function(self._images)
+            tape.watch(self._points)
+            self._values = self._function(self._points)
         self._tape = tape
-        self._metric = self._likelihood.metric(tf.cast(self._outputs, tf.float64))
+        values = tf.cast(self._values, tf.float64)
+        self._outputs = values[::block_size] if block_size > 1 else values
+        self._metric = self._likelihood.metric(self._outputs)
+        self._each_metric = self._likelihood.metric(values) if block_size > 1 else self._metric
 
     @property
     def dim(self) -> int:
@@ -91,7 +96,7 @@ class PullbackOperator(FactoredOperator):
         return self._num_outputs
 
     def memo(self) -> Tensor:
-        return tf.cast(self._outputs, tf.float64)
+        return self._outputs
 
     def recall(self, memo: Tensor) -> None:
         self._memo = memo
@@ -104,17 +109,28 @@ class PullbackOperator(FactoredOperator):
     def start(self) -> Tensor:
         return self._metric.start() if self._focus is None else self._metric.start_at(self._focus)
 
+    def further_starts(self, count: int) -> Tensor:
+        return self._metric.further_starts(count)
+
     def least_dimension(self) -> Tensor:
         return self._metric.least_dimension() if self._focus is None else tf.constant(1)
 
     def apply(self, vectors: Tensor) -> Tensor:
         directions, norms = normalize(vectors)
         tangents = self._push_forward(directions)  # v → J v
-        return self._metric.apply_transpose(tangents) * norms[:, None]  # J v → Lᵀ J v
+        return self._each_metric.apply_transpose(tangents) * norms[:, None]  # J v → Lᵀ J v
 
     def apply_transpose(self, vectors: Tensor) -> Tensor:
-        cotangents, norms = normalize(self._metric.apply(vectors))  # u → L u
+        cotangents, norms = normalize(self._each_metric.apply(vectors))  # u → L u
         return self._pull_back(cotangents) * norms[:, None]  # L u → Jᵀ L u
+
+    def apply_each(self, blocks: Tensor) -> Tensor:
+        images = self.apply(tf.reshape(blocks, [-1, self._dim]))
+        return tf.reshape(images, [-1, blocks.shape[1], self.factor_dim])
+
+    def apply_transpose_each(self, blocks: Tensor) -> Tensor:
+        images = self.apply_transpose(tf.reshape(blocks, [-1, self.factor_dim]))
+        return tf.reshape(images, [-1, blocks.shape[1], self._dim])
 
     def rows(self) -> tuple[Tensor, Tensor]:
         mixing, basis = self._metric.basis()
@@ -122,8 +138,14 @@ class PullbackOperator(FactoredOperator):
             # Unrolled passes share the one forward pass and run side by side.
             rows = tf.stack([self._pull_back(basis[:, index]) for index in range(basis.shape[1])], axis=1)
         else:
-            by_class = tf.transpose(basis, [1, 0, 2])
-            rows = tf.map_fn(self._pull_back, by_class, parallel_iterations=2)
+            # As they come, in the precision of the passes: there may be a thousand rows.
+            dtype = self._images.dtype
+            rows = tf.map_fn(
+                lambda cotangents: tf.cast(self._pull_back(cotangents), dtype),
+                tf.transpose(basis, [1, 0, 2]),
+                parallel_iterations=2,
+                fn_output_signature=dtype,
+            )
             rows = tf.transpose(tf.ensure_shape(rows, [basis.shape[1], None, self._dim]), [1, 0, 2])
         return mixing, rows
 
@@ -136,9 +158,9 @@ class PullbackOperator(FactoredOperator):
     def _pull_back(self, cotangents: Tensor) -> Tensor:
         """Returns Jᵀ w: (batch, dim) float64 for (batch, outputs) float64."""
         gradient = self._tape.gradient(
-            self._outputs,
-            self._images,
-            output_gradients=tf.cast(cotangents, self._outputs.dtype),
+            self._values,
+            self._points,
+            output_gradients=tf.cast(cotangents, self._values.dtype),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return tf.cast(tf.reshape(gradient, [-1, self._dim]), tf.float64)
@@ -146,19 +168,19 @@ class PullbackOperator(FactoredOperator):
     def _push_forward(self, tangents: Tensor) -> Tensor:
         """Returns J v: (batch, outputs) float64 for (batch, dim) float64."""
         # Jᵀw is linear in w, so that its derivative does not depend on where w stands: zero will do.
-        cotangents = tf.zeros_like(self._outputs)
+        cotangents = tf.zeros_like(self._values)
         with tf.GradientTape() as tape:
             tape.watch(cotangents)
             gradient = self._tape.gradient(
-                self._outputs,
-                self._images,
+                self._values,
+                self._points,
                 output_gradients=cotangents,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
         product = tape.gradient(
             gradient,
             cotangents,
-            output_gradients=tf.reshape(tf.cast(tangents, self._images.dtype), tf.shape(self._images)),
+            output_gradients=tf.reshape(tf.cast(tangents, self._points.dtype), tf.shape(self._points)),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
         return tf.ensure_shape(tf.cast(product, tf.float64), [None, self._num_outputs])

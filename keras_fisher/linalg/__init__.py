@@ -13,6 +13,7 @@ from keras_fisher.linalg.gram import Gram
 from keras_fisher.linalg.lanczos import Lanczos
 from keras_fisher.linalg.operator import FactoredOperator, SymmetricOperator
 from keras_fisher.linalg.power_iteration import PowerIteration
+from keras_fisher.linalg.staged import Staged
 
 __all__ = [
     "Dense",
@@ -25,5 +26,6 @@ __all__ = [
     "Gram",
     "Lanczos",
     "PowerIteration",
+    "Staged",
     "SymmetricOperator",
 ]

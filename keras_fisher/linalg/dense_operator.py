@@ -56,5 +56,9 @@ class DenseOperator(FactoredOperator):
         longest = tf.argmax(norm(self._factors), axis=-1)
         return tf.one_hot(longest, self.factor_dim, dtype=tf.float64)
 
+    def further_starts(self, count: int) -> Tensor:
+        longest = tf.math.top_k(norm(self._factors), count + 1).indices
+        return tf.one_hot(longest[:, 1:], self.factor_dim, dtype=tf.float64)
+
     def restrict(self, indices: Tensor) -> DenseOperator:
         return type(self)(factors=tf.gather(self._factors, indices))

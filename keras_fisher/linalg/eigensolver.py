@@ -38,6 +38,10 @@ class Eigensolver(abc.ABC):
                 company that an image keeps.
         """
 
+    def num_vectors(self, num_eigenpairs: int, rank_bound: int) -> int:
+        """Returns about how many float64 vectors of `dim` numbers are held at once for each matrix."""
+        return 2 * num_eigenpairs + 4
+
     def default_num_eigenpairs(self, rank_bound: int) -> int:
         """Returns how many pairs are found when the caller names no number."""
         return rank_bound

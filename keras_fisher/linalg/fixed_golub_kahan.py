@@ -65,7 +65,7 @@ class FixedGolubKahan(Eigensolver):
         for step in range(num_steps):
             krylov = bidiagonalize(operator, step, krylov, seed)
         # R Rᵀ U = U B Bᵀ + …, B lower bidiagonal: all of it is known after the last product Rᵀ u.
-        lower = tf.linalg.diag(krylov.alpha) + tf.linalg.diag(krylov.beta[:, 1:], k=-1)
+        lower = krylov.factor
         eigenvalues, left = leading_eigenpairs(tf.matmul(lower, lower, transpose_b=True), 1)
         left = tf.where(left[:, :, :1] < 0, -left, left)
         # v = Rᵀ U s / √θ = V Bᵀ s / √θ; a unit vector also where the matrix is zero.

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_fisher.typing import Tensor
 
-#: Steps that a Krylov method takes from a start of which nothing is known before it believes one eigenpair.
+#: Vectors that a Krylov method takes from a start of which nothing is known before it believes one eigenpair.
 DEFAULT_LEAST_DIMENSION = 8
 
 
@@ -49,8 +49,12 @@ class SymmetricOperator(abc.ABC):
         """(batch,) float64: the matrices meant are e^log_scale · A, where that would underflow."""
         return tf.zeros([self.batch_size], tf.float64)
 
-    def prepare(self) -> None:  # noqa: B027 - an operator with nothing to share leaves it empty
-        """Does the work that all products share. A solver calls it once, outside of its loops."""
+    def prepare(self, block_size: int = 1) -> None:  # noqa: B027 - one with nothing to share leaves it empty
+        """Does the work that all products share. A solver calls it once, outside of its loops.
+
+        Args:
+            block_size: how many vectors a matrix is going to be multiplied by at once.
+        """
 
     @abc.abstractmethod
     def matvec(self, vectors: Tensor) -> Tensor:
@@ -76,19 +80,34 @@ class FactoredOperator(SymmetricOperator):
     def apply_transpose(self, vectors: Tensor) -> Tensor:
         """Returns Rᵀ u: (batch, dim) float64 for (batch, factor_dim) float64."""
 
+    def apply_each(self, blocks: Tensor) -> Tensor:
+        """Returns R v of each row: (batch, block_size, factor_dim) for (batch, block_size, dim)."""
+        return tf.stack([self.apply(vectors) for vectors in tf.unstack(blocks, axis=1)], axis=1)
+
+    def apply_transpose_each(self, blocks: Tensor) -> Tensor:
+        """Returns Rᵀ u of each row: (batch, block_size, dim) for (batch, block_size, factor_dim)."""
+        return tf.stack([self.apply_transpose(vectors) for vectors in tf.unstack(blocks, axis=1)], axis=1)
+
     @abc.abstractmethod
     def rows(self) -> tuple[Tensor, Tensor]:
-        """Returns S (batch, factor_dim, q) and W (batch, q, dim), both float64, with R = S W.
+        """Returns S (batch, factor_dim, q) float64 and W (batch, q, dim) with R = S W.
 
-        W is what costs: q products with Rᵀ.
+        W is what costs: q products with Rᵀ. It may come in float32, if it has no more precision.
         """
 
     @abc.abstractmethod
     def start(self) -> Tensor:
         """Returns (batch, factor_dim) float64 of unit norm: a guess of the top eigenvector of R Rᵀ."""
 
+    @abc.abstractmethod
+    def further_starts(self, count: int) -> Tensor:
+        """Returns (batch, count, factor_dim): guesses of what the eigenvectors after the top one are made of.
+
+        Not orthonormal.
+        """
+
     def least_dimension(self) -> Tensor:
-        """Returns (batch,) int32: the steps from `start` before which no single eigenpair is believed.
+        """Returns (batch,) int32: the vectors from `start` on before which no single eigenpair is believed.
 
         A small residual says that there is an eigenvalue, not that it is the largest. One where the start is
         known to be close to the top eigenvector; more where it could be nearly orthogonal to it.
@@ -192,7 +211,12 @@ def orthogonalize(vectors: Tensor, basis: Tensor) -> Tensor:
     Twice, since one pass of Gram–Schmidt leaves cancellation behind ("twice is enough", Kahan and Parlett).
     Rows of zeros in `basis` are harmless.
     """
+    return orthogonalize_rows(vectors[:, None], basis)[:, 0]
+
+
+def orthogonalize_rows(rows: Tensor, basis: Tensor) -> Tensor:
+    """Returns (batch, count, dim) rows less their parts in the rows of `basis`, as `orthogonalize` does."""
     for _ in range(2):
-        coefficients = tf.linalg.matvec(basis, vectors)
-        vectors = vectors - tf.linalg.matvec(basis, coefficients, transpose_a=True)
-    return vectors
+        coefficients = tf.matmul(rows, basis, transpose_b=True)
+        rows = rows - tf.matmul(coefficients, basis)
+    return rows

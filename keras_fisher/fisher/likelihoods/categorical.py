@@ -10,11 +10,16 @@ import tensorflow as tf
 from keras_fisher.checks import check_real
 from keras_fisher.classifiers.class_odds import class_odds
 from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
-from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION, normalize
+from keras_fisher.linalg.operator import normalize
 from keras_fisher.typing import Tensor
 
-#: 1 − p of the top class from which on other classes than the second may carry the top eigenvector.
-_UNSURE = 0.1
+#: 1 − p of the top class from which on a contrast among other classes may carry the top eigenvector.
+_UNSURE = 0.5
+#: Of the random part of the start of an unsure classifier, over the gradient: both are about of unit norm.
+_NOISE = 0.3
+#: Vectors before which one pair is believed, of a sure and an unsure classifier. With fewer for the unsure,
+#: one image in some hundreds settles on the second eigenvector.
+_LEAST_DIMENSIONS = (2, 4)
 
 
 class _CategoricalMetric(OutputMetric):
@@ -65,7 +70,14 @@ class _CategoricalMetric(OutputMetric):
         root_p = self._root_p()
         noise *= root_p
         noise -= root_p * tf.reduce_sum(root_p * noise, axis=-1, keepdims=True)
-        return normalize(tf.where(self._s < _UNSURE, gradient, gradient + noise))[0]
+        return normalize(tf.where(self._s < _UNSURE, gradient, gradient + _NOISE * noise))[0]
+
+    def further_starts(self, count: int) -> Tensor:
+        # √p_c √p − e_c of the classes after the top one: their images are along ∇ log p_c.
+        classes = tf.math.top_k(self._rest, count).indices
+        chosen = tf.one_hot(classes, self._rest.shape[1], dtype=tf.float64)
+        root_p = self._root_p()[:, None]
+        return tf.reduce_sum(root_p * chosen, axis=-1, keepdims=True) * root_p - chosen
 
     def start_at(self, classes: Tensor) -> Tensor:
         is_class = tf.one_hot(classes, self._rest.shape[1], dtype=tf.float64)
@@ -83,7 +95,7 @@ class _CategoricalMetric(OutputMetric):
         return tf.sqrt(self._s) * self._root_rest + self._is_top * self._root_p_top
 
     def least_dimension(self) -> Tensor:
-        return tf.where(self._s[:, 0] < _UNSURE, 1, DEFAULT_LEAST_DIMENSION)
+        return tf.where(self._s[:, 0] < _UNSURE, *_LEAST_DIMENSIONS)
 
     def basis(self) -> tuple[Tensor, Tensor]:
         num_classes = self._rest.shape[1]

@@ -33,6 +33,10 @@ class OutputMetric(abc.ABC):
     def start(self) -> Tensor:
         """Returns (batch, factor_dim), unit norm: where Golub–Kahan starts."""
 
+    @abc.abstractmethod
+    def further_starts(self, count: int) -> Tensor:
+        """Returns (batch, count, factor_dim): directions beside `start` that much may depend on."""
+
     def start_at(self, classes: Tensor) -> Tensor:
         """Returns (batch, factor_dim), unit norm: a start whose image Rᵀu is along ∇(−log p) of the classes.
 
@@ -95,6 +99,10 @@ class DiagonalMetric(OutputMetric):
 
     def start(self) -> Tensor:
         return tf.one_hot(tf.argmax(self._roots, axis=-1), self._roots.shape[1], dtype=tf.float64)
+
+    def further_starts(self, count: int) -> Tensor:
+        largest = tf.math.top_k(self._roots, count + 1).indices
+        return tf.one_hot(largest[:, 1:], self._roots.shape[1], dtype=tf.float64)
 
     def basis(self) -> tuple[Tensor, Tensor]:
         mixing = tf.linalg.diag(self._roots)

@@ -38,8 +38,15 @@ class _SampledMetric(OutputMetric):
         return tf.linalg.matvec(self._scores, vectors)
 
     def start(self) -> Tensor:
+        return self._longest(1)[:, 0]
+
+    def further_starts(self, count: int) -> Tensor:
+        return self._longest(count + 1)[:, 1:]
+
+    def _longest(self, count: int) -> Tensor:
+        """Returns (batch, count, S): the draws of the longest scores."""
         lengths = tf.reduce_sum(tf.square(self._scores), axis=-1)
-        return tf.one_hot(tf.argmax(lengths, axis=-1), self._scores.shape[1], dtype=tf.float64)
+        return tf.one_hot(tf.math.top_k(lengths, count).indices, self._scores.shape[1], dtype=tf.float64)
 
     def basis(self) -> tuple[Tensor, Tensor]:
         if self._draws_are_fewer:

@@ -1,0 +1,200 @@
+"""What the ImageNet scripts have in common: the net, the photos, and results that survive a kill."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from PIL import Image
+
+import keras_fisher as kf
+from keras_fisher import artefacts
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+DATA_SETS = {"imagenet_v2": ("imagenet_v2", "test"), "imagenet2012": ("imagenet2012", "validation")}
+
+
+def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:
+    """Returns a parser of the net, the photos, the seed and the folder of the results."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        default="ResNet152",
+        help="a net of keras.applications, or a .keras file of RGB images in [0, 1] (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--weights", default="imagenet", help='"imagenet", a file, or "random" (default: %(default)s)'
+    )
+    parser.add_argument(
+        "--images",
+        default="foolbox",
+        help='a folder, "imagenet_v2" or "imagenet2012" of TensorFlow Datasets, or "foolbox", the 20 photos '
+        "in its package (default: %(default)s)",
+    )
+    parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")
+    parser.add_argument("--limit", type=int, help="the first photos only")
+    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument(
+        "--output",
+        type=pathlib.Path,
+        default=REPOSITORY / "runs" / name,
+        help=f"folder of the results, one line a photo (default: runs/{name})",
+    )
+    return parser
+
+
+def load_model(arguments: argparse.Namespace) -> tuple[keras.Model, str]:
+    """Returns the net and what its weights are, for the results."""
+    if arguments.model.endswith(".keras"):
+        path = pathlib.Path(arguments.model)
+        if not path.is_file():
+            raise SystemExit(
+                f"--model {path}: there is no such file. scripts/build_efficientnet_lite0.py writes one."
+            )
+        return keras.models.load_model(path), f"{path.name}, sha256 {artefacts.sha256(path)[:12]}"
+    weights = None if arguments.weights == "random" else arguments.weights
+    keras.utils.set_random_seed(arguments.seed)
+    model = kf.models.from_keras_applications(arguments.model, weights)
+    if weights is None:
+        spread_logits(model, arguments.seed)
+    return model, "random" if weights is None else str(weights)
+
+
+def spread_logits(model: keras.Model, seed: int) -> None:
+    """Scales the last layer of a random net so that its logits have a standard deviation of three.
+
+    A random ResNet-152 puts out logits in the hundreds: its softmax is one, λ₁ is zero, and nothing is to do.
+    """
+    images = np.random.default_rng(seed).uniform(size=(1, *model.input_shape[1:])).astype(np.float32)
+    factor = 3.0 / float(np.std(model(images, training=False).numpy()))
+    kernel, *bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel * factor, *bias])
+
+
+def load_photos(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
+    """Yields the photos that the arguments name."""
+    photos = _from_tfds(arguments, size) if arguments.images in DATA_SETS else _from_folder(arguments, size)
+    for index, photo in enumerate(photos):
+        if arguments.limit is not None and index >= arguments.limit:
+            return
+        yield photo
+
+
+def _from_folder(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
+    folder = pathlib.Path(arguments.images)
+    is_packaged = arguments.images == "foolbox"
+    if is_packaged:
+        package = importlib.util.find_spec("foolbox")
+        if package is None or package.origin is None:
+            raise SystemExit("--images foolbox: Foolbox is not installed. Run scripts/setup compare.")
+        folder = pathlib.Path(package.origin).parent / "data"
+    for photo in kf.datasets.photos(folder, size=size):
+        if not is_packaged or photo.name.startswith("imagenet_"):
+            yield photo
+
+
+def _from_tfds(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
+    name, split = DATA_SETS[arguments.images]
+    builder = tfds.builder(name, data_dir=arguments.data_dir)
+    if not builder.is_prepared():
+        raise SystemExit(
+            f"--images {name}: not prepared in {builder.data_dir}. Run "
+            f"python -m tensorflow_datasets.scripts.cli.main build {name} where there is a network."
+        )
+    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True)
+    for index, (pixels, label) in enumerate(tfds.as_numpy(dataset)):
+        image = kf.datasets.central_square(Image.fromarray(pixels), size, 0.875)
+        yield kf.datasets.Photo(f"{name}/{index:05d}", image, int(label))
+
+
+class Rows:
+    """Results in a file, one line of JSON a photo, written as they come; what is there is not done again.
+
+    The first line holds what the results depend on: a file of other settings is refused, not mixed.
+    """
+
+    def __init__(self, folder: pathlib.Path, config: dict[str, Any]) -> None:
+        self.path = folder / "rows.jsonl"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rows: dict[str, dict[str, Any]] = {}
+        if self.path.exists():
+            self._read(config)
+        else:
+            line = json.dumps({"config": config}) + "\n"
+            artefacts.write_atomically(self.path, lambda path: pathlib.Path(path).write_text(line))
+
+    def _read(self, config: dict[str, Any]) -> None:
+        text = self.path.read_text()
+        # A line that was cut off by a kill is dropped, and its photo done again.
+        whole = text[: text.rfind("\n") + 1]
+        if whole != text:
+            artefacts.write_atomically(self.path, lambda path: pathlib.Path(path).write_text(whole))
+        first, *rest = [json.loads(line) for line in whole.splitlines()] or [{}]
+        if first.get("config") != json.loads(json.dumps(config)):
+            raise SystemExit(
+                f"{self.path} is of other settings: {first.get('config')}. Pass another --output."
+            )
+        self.rows = {row["name"]: row for row in rest}
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Appends a row, flushed to the disk before this returns."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows[row["name"]] = row
+
+
+def measure(
+    arguments: argparse.Namespace,
+    more_config: dict[str, Any],
+    measure_photo: Callable[[kf.Classifier, kf.datasets.Photo], dict[str, Any]],
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the settings and a row for each photo, made by `measure_photo` unless it is in the file."""
+    model, weights = load_model(arguments)
+    classifier = kf.Classifier(model)
+    config = {
+        "command": pathlib.Path(sys.argv[0]).name,
+        "model": arguments.model if not arguments.model.endswith(".keras") else model.name,
+        "weights": weights,
+        "images": arguments.images if arguments.images in (*DATA_SETS, "foolbox") else "folder",
+        "seed": arguments.seed,
+        "versions": artefacts.versions(),
+        **more_config,
+    }
+    rows = Rows(arguments.output, config)
+    found = []
+    for index, photo in enumerate(load_photos(arguments, classifier.image_shape[0] or 224)):
+        if photo.name not in rows.rows:
+            rows.add({"name": photo.name, "label": photo.label, **measure_photo(classifier, photo)})
+        found.append(rows.rows[photo.name])
+        print(f"\r{index + 1} photos", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+    return config, found
+
+
+def gradient_pass(classifier: kf.Classifier) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """Returns the unit of cost, compiled: the gradient of the loss of (images, labels)."""
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.parameters(images))
+        return tape.gradient(loss, images)
+
+    return lambda images, labels: gradient(tf.constant(images), tf.constant(labels)).numpy()
