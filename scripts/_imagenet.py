@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import importlib.util
 import json
 import os
@@ -15,8 +16,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
+import scipy.optimize
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from matplotlib.figure import Figure
 from PIL import Image
 
 import keras_fisher as kf
@@ -24,6 +27,8 @@ from keras_fisher import artefacts
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DATA_SETS = {"imagenet_v2": ("imagenet_v2", "test"), "imagenet2012": ("imagenet2012", "validation")}
+# Table 2's "binary search in [0.0, 6.0]". The error is at most 6 / 48 / 2⁸ = 0.0005.
+LEAST_NORM: dict[str, Any] = {"bracket": (0.0, 6.0), "num_scanned": 48, "num_refined": 8}
 
 
 def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:
@@ -46,8 +51,8 @@ def argument_parser(description: str | None, name: str) -> argparse.ArgumentPars
         "in its package (default: %(default)s)",
     )
     parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")
-    parser.add_argument("--limit", type=int, help="the first photos only")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--limit", type=number(int, 1), help="the first photos only")
+    parser.add_argument("--seed", type=number(int, 0, 2**31 - 1), default=0, help="default: %(default)s")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -55,6 +60,26 @@ def argument_parser(description: str | None, name: str) -> argparse.ArgumentPars
         help=f"folder of the results, one line a photo (default: runs/{name})",
     )
     return parser
+
+
+def add_clip(parser: argparse.ArgumentParser) -> None:
+    """Adds the option of attacks within the bounds."""
+    parser.add_argument(
+        "--clip", action="store_true", help="keep attacked images in [0, 1] (the paper names no clipping)"
+    )
+
+
+def number(kind: type, least: float, most: float = float("inf")) -> Callable[[str], Any]:
+    """Returns the type of an option whose value is a number from `least` to `most`."""
+
+    def parse(text: str) -> Any:
+        value = kind(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be in [{least}, {most}], got {text}")
+        return value
+
+    parse.__name__ = kind.__name__
+    return parse
 
 
 def load_model(arguments: argparse.Namespace) -> tuple[keras.Model, str]:
@@ -74,15 +99,28 @@ def load_model(arguments: argparse.Namespace) -> tuple[keras.Model, str]:
     return model, "random" if weights is None else str(weights)
 
 
-def spread_logits(model: keras.Model, seed: int) -> None:
-    """Scales the last layer of a random net so that its logits have a standard deviation of three.
+def spread_logits(model: keras.Model, seed: int, probability: float = 0.8) -> None:
+    """Scales the last layer of a random net so that its top class has this probability on an image of noise.
 
     A random ResNet-152 puts out logits in the hundreds: its softmax is one, λ₁ is zero, and nothing is to do.
+    How many passes an image takes depends on how sure the net is; trained ones are, mostly.
     """
     images = np.random.default_rng(seed).uniform(size=(1, *model.input_shape[1:])).astype(np.float32)
-    factor = 3.0 / float(np.std(model(images, training=False).numpy()))
+    logits = model(images, training=False).numpy()[0].astype(np.float64)
+    logits -= logits.max()
+    factor = scipy.optimize.brentq(
+        lambda scale: probability - 1.0 / np.exp(scale * logits).sum(), 0.0, 1e6 / np.abs(logits).max()
+    )
     kernel, *bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([kernel * factor, *bias])
+    model.layers[-1].set_weights([kernel * factor, *(part * factor for part in bias)])
+
+
+def check_photos(arguments: argparse.Namespace) -> None:
+    """Exits with what to do if the photos are not there."""
+    try:
+        _builder(arguments) if arguments.images in DATA_SETS else kf.datasets.photos(_folder(arguments))
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f"--images {arguments.images}: {error}") from error
 
 
 def load_photos(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
@@ -95,30 +133,37 @@ def load_photos(arguments: argparse.Namespace, size: int) -> Iterator[kf.dataset
 
 
 def _from_folder(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
-    folder = pathlib.Path(arguments.images)
-    is_packaged = arguments.images == "foolbox"
-    if is_packaged:
-        package = importlib.util.find_spec("foolbox")
-        if package is None or package.origin is None:
-            raise SystemExit("--images foolbox: Foolbox is not installed. Run scripts/setup compare.")
-        folder = pathlib.Path(package.origin).parent / "data"
-    for photo in kf.datasets.photos(folder, size=size):
-        if not is_packaged or photo.name.startswith("imagenet_"):
+    for photo in kf.datasets.photos(_folder(arguments), size=size):
+        if arguments.images != "foolbox" or photo.name.startswith("imagenet_"):
             yield photo
+
+
+def _folder(arguments: argparse.Namespace) -> pathlib.Path:
+    if arguments.images != "foolbox":
+        return pathlib.Path(arguments.images)
+    package = importlib.util.find_spec("foolbox")
+    if package is None or package.origin is None:
+        raise SystemExit("--images foolbox: Foolbox is not installed. Run scripts/setup compare.")
+    return pathlib.Path(package.origin).parent / "data"
 
 
 def _from_tfds(arguments: argparse.Namespace, size: int) -> Iterator[kf.datasets.Photo]:
     name, split = DATA_SETS[arguments.images]
+    dataset = _builder(arguments).as_dataset(split=split, shuffle_files=False, as_supervised=True)
+    for index, (pixels, label) in enumerate(tfds.as_numpy(dataset)):
+        image = kf.datasets.central_square(Image.fromarray(pixels), size, 0.875)
+        yield kf.datasets.Photo(f"{name}/{index:05d}", image, int(label))
+
+
+def _builder(arguments: argparse.Namespace) -> tfds.core.DatasetBuilder:
+    name, _ = DATA_SETS[arguments.images]
     builder = tfds.builder(name, data_dir=arguments.data_dir)
     if not builder.is_prepared():
         raise SystemExit(
             f"--images {name}: not prepared in {builder.data_dir}. Run "
             f"python -m tensorflow_datasets.scripts.cli.main build {name} where there is a network."
         )
-    dataset = builder.as_dataset(split=split, shuffle_files=False, as_supervised=True)
-    for index, (pixels, label) in enumerate(tfds.as_numpy(dataset)):
-        image = kf.datasets.central_square(Image.fromarray(pixels), size, 0.875)
-        yield kf.datasets.Photo(f"{name}/{index:05d}", image, int(label))
+    return builder
 
 
 class Rows:
@@ -138,16 +183,15 @@ class Rows:
             artefacts.write_atomically(self.path, lambda path: pathlib.Path(path).write_text(line))
 
     def _read(self, config: dict[str, Any]) -> None:
-        text = self.path.read_text()
-        # A line that was cut off by a kill is dropped, and its photo done again.
-        whole = text[: text.rfind("\n") + 1]
-        if whole != text:
-            artefacts.write_atomically(self.path, lambda path: pathlib.Path(path).write_text(whole))
+        whole = _whole_lines(self.path)
         first, *rest = [json.loads(line) for line in whole.splitlines()] or [{}]
         if first.get("config") != json.loads(json.dumps(config)):
             raise SystemExit(
                 f"{self.path} is of other settings: {first.get('config')}. Pass another --output."
             )
+        # A line that was cut off by a kill is dropped, and its photo done again.
+        if whole != self.path.read_text():
+            artefacts.write_atomically(self.path, lambda path: pathlib.Path(path).write_text(whole))
         self.rows = {row["name"]: row for row in rest}
 
     def add(self, row: dict[str, Any]) -> None:
@@ -159,12 +203,29 @@ class Rows:
         self.rows[row["name"]] = row
 
 
+def _whole_lines(path: pathlib.Path) -> str:
+    text = path.read_text()
+    return text[: text.rfind("\n") + 1]
+
+
+def stored_rows(folder: pathlib.Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Returns the settings and the rows that a run has left in the folder; it may still be running."""
+    path = folder / "rows.jsonl"
+    if not path.is_file():
+        raise SystemExit(f"--output {folder}: there are no rows to draw. Run without --draw-only.")
+    first, *rows = [json.loads(line) for line in _whole_lines(path).splitlines()]
+    if not rows:
+        raise SystemExit(f"--output {folder}: no photo is finished yet.")
+    return first["config"], rows
+
+
 def measure(
     arguments: argparse.Namespace,
     more_config: dict[str, Any],
     measure_photo: Callable[[kf.Classifier, kf.datasets.Photo], dict[str, Any]],
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Returns the settings and a row for each photo, made by `measure_photo` unless it is in the file."""
+    check_photos(arguments)
     model, weights = load_model(arguments)
     classifier = kf.Classifier(model)
     config = {
@@ -180,11 +241,40 @@ def measure(
     found = []
     for index, photo in enumerate(load_photos(arguments, classifier.image_shape[0] or 224)):
         if photo.name not in rows.rows:
-            rows.add({"name": photo.name, "label": photo.label, **measure_photo(classifier, photo)})
+            head = {"name": photo.name, "label": photo.label, "pixels": fingerprint(photo)}
+            rows.add({**head, **measure_photo(classifier, photo)})
+        elif rows.rows[photo.name].get("pixels") != fingerprint(photo):
+            raise SystemExit(f"{rows.path} is of another photo {photo.name}. Pass another --output.")
         found.append(rows.rows[photo.name])
         print(f"\r{index + 1} photos", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return config, found
+
+
+def fingerprint(photo: kf.datasets.Photo) -> str:
+    """Returns what tells a photo from another of the same name."""
+    return hashlib.sha256(photo.image.tobytes()).hexdigest()[:16]
+
+
+def label_and_answer(classifier: kf.Classifier, photo: kf.datasets.Photo) -> tuple[int, int]:
+    """Returns the class of a photo and the net's answer; without a label the answer is both."""
+    if photo.label is not None and photo.label >= classifier.num_classes:
+        count = classifier.num_classes
+        raise SystemExit(f"--images: {photo.name} has the label {photo.label}; the net has {count} classes.")
+    answer = int(classifier.predict(photo.image[None])[0])
+    return answer if photo.label is None else photo.label, answer
+
+
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+    """Writes the content to a file, whole or not at all."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    artefacts.write_atomically(path, lambda temporary: temporary.write_text(text))
+
+
+def write_figure(path: pathlib.Path, figure: Figure) -> None:
+    """Writes a figure to a PNG, whole or not at all."""
+    artefacts.write_atomically(path, lambda temporary: figure.savefig(temporary, dpi=100))
+    print(path)
 
 
 def gradient_pass(classifier: kf.Classifier) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:

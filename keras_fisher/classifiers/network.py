@@ -22,8 +22,9 @@ from keras_fisher.typing import Array, Images, Tensor
 _MEMORY_BUDGET = 2**31
 #: A larger batch gains nothing on a CPU.
 _MAX_BATCH_SIZE = 256
-#: What a forward, a backward and a double backward pass hold at the most, in outputs of the forward pass.
-_PASSES_HELD = 3
+#: What the passes hold at the most, in outputs of all operations of a forward pass, many of which are freed
+#: at once: measured on ResNet-152.
+_PASSES_HELD = 0.5
 
 
 class Network:
@@ -108,10 +109,12 @@ class Network:
         """
         return check_images(images, self.image_shape, self.bounds, argument, self.image_dtype.as_numpy_dtype)
 
-    def batches(self, images: Images, batch_size: int | None = None, num_vectors: int = 0) -> Iterator[Array]:
+    def batches(
+        self, images: Images, batch_size: int | None = None, num_vectors: int = 0, num_copies: int = 1
+    ) -> Iterator[Array]:
         """Returns the checked images in chunks of `batch_size`, made as they are asked for.
 
-        None is `default_batch_size(num_vectors)`.
+        None is `default_batch_size(num_vectors, num_copies)`.
 
         An array is checked whole, before any work; a Dataset batch by batch. One of (images, labels) gives
         its images.
@@ -119,23 +122,24 @@ class Network:
         Raises:
             TypeError, ValueError: as `check` does.
         """
-        size = self.default_batch_size(num_vectors)
+        size = self.default_batch_size(num_vectors, num_copies)
         if batch_size is not None:
             size = check_integer("batch_size", batch_size, 1)
         if not isinstance(images, tf.data.Dataset):
             return _chunks(self.check(images), size)
         return (chunk for element in images for chunk in _chunks(self._check_element(element), size))
 
-    def default_batch_size(self, num_vectors: int = 0) -> int:
+    def default_batch_size(self, num_vectors: int = 0, num_copies: int = 1) -> int:
         """Returns how many images at once keep within about 2 GiB, from 1 to 256.
 
         Counted are the activations, which all passes hold, and the vectors of a solver.
 
         Args:
             num_vectors: float64 vectors as long as an image, for each image.
+            num_copies: how often each image goes through the net at once.
         """
         pixels = int(np.prod([side or 224 for side in self.image_shape]))
-        per_image = self._activation_bytes() + 8 * pixels * num_vectors
+        per_image = num_copies * self._activation_bytes() + 8 * pixels * num_vectors
         return int(max(1, min(_MAX_BATCH_SIZE, _MEMORY_BUDGET // per_image)))
 
     def _activation_bytes(self) -> int:

@@ -47,9 +47,12 @@ def fisher_spectrum(
         solver: "exact" (Gram matrix over classes, C − 1 backward passes), "golub_kahan" (few pairs, or many
             classes), "lanczos", "power", "dense" (the explicit matrix; an oracle), the paper's Monte Carlo
             "alias_power" and "alias_lanczos", or an object of `kf.solvers` with its settings. "auto" is
-            "golub_kahan" for one pair of more than 5 outputs, or more than 64 outputs; else "exact".
+            "exact" up to 64 outputs, but for one pair of more than 5: there Golub–Kahan tries first, and
+            images on which it does not settle soon, since the gap to λ₂ is small, go on to "exact". Above, it
+            is "golub_kahan", or "exact" where that is cheaper for so many pairs.
         eigenvectors: whether to return them.
-        batch_size: images at once; None chooses by their size. It bounds the memory.
+        batch_size: images at once; None is as many as keep activations and vectors within about 2 GiB, at
+            most 256.
         seed: of start vectors and draws.
         progress: show a bar.
         likelihood: None is `kf.likelihoods.Categorical()`; `Bernoulli()` is for multi-label models,
@@ -77,9 +80,14 @@ def fisher_spectrum(
     if isinstance(chosen, Sampled) and network.link != "softmax":
         raise ValueError(message("solver", "be none that draws classes, for this likelihood", repr(solver)))
 
+    inner = chosen.solver if isinstance(chosen, Sampled) else chosen
+    rank_bound = likelihood.rank_bound(network.num_outputs)
+    num_pairs = num_eigenpairs or inner.default_num_eigenpairs(rank_bound)
+    held = [count(min(num_pairs, rank_bound), rank_bound) for count in (inner.num_vectors, inner.num_copies)]
+    batches = network.batches(images, batch_size, *held)
     chunks = [
         _of_chunk(network, likelihood, chunk, num_eigenpairs, chosen, eigenvectors, seed)
-        for chunk in track(network.batches(images, batch_size), "Fisher spectrum", None, progress)
+        for chunk in track(batches, "Fisher spectrum", None, progress)
     ]
     if not chunks:
         raise ValueError(message("images", "hold at least one image", "none"))

@@ -42,6 +42,10 @@ class Eigensolver(abc.ABC):
         """Returns about how many float64 vectors of `dim` numbers are held at once for each matrix."""
         return 2 * num_eigenpairs + 4
 
+    def num_copies(self, num_eigenpairs: int, rank_bound: int) -> int:
+        """Returns how many vectors each matrix is multiplied by at once."""
+        return 1
+
     def default_num_eigenpairs(self, rank_bound: int) -> int:
         """Returns how many pairs are found when the caller names no number."""
         return rank_bound

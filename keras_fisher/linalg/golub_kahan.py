@@ -99,6 +99,9 @@ class GolubKahan(Eigensolver):
         block_size = self._block_size(num_eigenpairs, rank_bound)
         return 2 * (self._dimension(num_eigenpairs, rank_bound) + block_size) + num_eigenpairs
 
+    def num_copies(self, num_eigenpairs: int, rank_bound: int) -> int:
+        return self._block_size(num_eigenpairs, rank_bound)
+
     def default_num_eigenpairs(self, rank_bound: int) -> int:
         return 1
 

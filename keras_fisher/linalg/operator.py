@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_fisher.typing import Tensor
 
 #: Vectors that a Krylov method takes from a start of which nothing is known before it believes one eigenpair.
-DEFAULT_LEAST_DIMENSION = 8
+DEFAULT_LEAST_DIMENSION = 9
 
 
 class SymmetricOperator(abc.ABC):

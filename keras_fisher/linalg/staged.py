@@ -41,6 +41,9 @@ class Staged(Eigensolver):
     def num_vectors(self, num_eigenpairs: int, rank_bound: int) -> int:
         return max(solver.num_vectors(num_eigenpairs, rank_bound) for solver in (self.first, self.second))
 
+    def num_copies(self, num_eigenpairs: int, rank_bound: int) -> int:
+        return max(solver.num_copies(num_eigenpairs, rank_bound) for solver in (self.first, self.second))
+
     def default_num_eigenpairs(self, rank_bound: int) -> int:
         return self.first.default_num_eigenpairs(rank_bound)
 
@@ -61,7 +64,8 @@ class Staged(Eigensolver):
             )
         pairs = self.first.solve(operator, num_eigenpairs, eigenvectors=eigenvectors, seed=seed)
         if not eigenvectors:
-            nothing = tf.zeros(tf.stack([operator.batch_size, num_eigenpairs, 0]), tf.float64)
+            # In their place, so that all fields are tensors: TensorFlow does not scatter rows of nothing.
+            nothing = tf.zeros(tf.stack([operator.batch_size, 1, 1]), tf.float64)
             pairs = pairs._replace(eigenvectors=nothing)
         unsolved = tf.where(~pairs.converged)[:, 0]
 

@@ -8,6 +8,7 @@ import pathlib
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 
 from keras_fisher.checks import check_integer, message
 
@@ -75,7 +76,8 @@ def from_keras_applications(
 
     Raises:
         TypeError: a wrong type.
-        ValueError: an unknown name, a shape that the net cannot take, a file that holds another net.
+        ValueError: an unknown name, a shape that the net cannot take, fewer than two classes, a file that
+            holds another net or is broken.
         FileNotFoundError: there is no such file, or Keras's weights could not be downloaded.
 
     Source: `preprocess_input` of each family in Keras.
@@ -89,30 +91,34 @@ def from_keras_applications(
     preprocessing, side = _look_up(name)
     path = _checked_path(weights)
     shape = _checked_shape(image_shape, side)
-    check_integer("num_classes", num_classes, 2)
-    if path is None and weights is not None and num_classes != 1000:
+    num_classes = check_integer("num_classes", num_classes, 2)
+    is_pretrained = path is None and weights is not None
+    if is_pretrained and num_classes != 1000:
         raise ValueError(message("num_classes", 'be 1000 with weights="imagenet"', num_classes))
     images = keras.Input(shape, name="images")
     hidden = keras.layers.Rescaling(preprocessing.scale, preprocessing.offset, name="preprocessing")(images)
     if preprocessing.is_bgr:
         hidden = keras.ops.flip(hidden, axis=-1)  # RGB → BGR
     try:
-        model = getattr(keras.applications, name)(
-            weights=weights if path is None else None,
+        net = getattr(keras.applications, name)(
+            weights="imagenet" if is_pretrained else None,
             input_tensor=hidden,
             input_shape=shape,
             classes=num_classes,
             classifier_activation=None,
         )
-    except ValueError as error:
-        rule = f"be one that {name} can take"
-        raise ValueError(message("image_shape", rule, shape, str(error))) from error
     except Exception as error:
-        if weights is None:
+        # Every net takes the size that its weights are for: what fails there is not the shape.
+        if isinstance(error, ValueError) and shape != (side, side, 3):
+            rule = f"be one that {name} can take"
+            raise ValueError(message("image_shape", rule, shape, str(error))) from error
+        if not is_pretrained:
             raise
         remedy = "Download the file where there is a network, and pass its path."
         value = f"{weights!r}, and Keras could not fetch them ({error})"
         raise FileNotFoundError(message("weights", "be available", value, remedy)) from error
+    # Keras makes most of its nets models of a list of one tensor, and would warn of every batch.
+    model = keras.Model(images, net.output, name=net.name)
     if path is not None:
         _load(model, path, name)
     return model
@@ -147,15 +153,17 @@ def _checked_path(weights: Any) -> pathlib.Path | None:
 def _checked_shape(image_shape: Any, side: int) -> tuple[int, int, int]:
     if image_shape is None:
         return side, side, 3
-    try:
-        height, width, channels = image_shape
-    except (TypeError, ValueError) as error:
-        raise ValueError(message("image_shape", "be (height, width, 3)", repr(image_shape))) from error
-    for size in (height, width):
-        check_integer("image_shape", size, 1)
+    rule = "be (height, width, 3)"
+    if not isinstance(image_shape, (tuple, list)):
+        raise TypeError(message("image_shape", rule, repr(image_shape)))
+    if len(image_shape) != 3:
+        raise ValueError(message("image_shape", rule, repr(image_shape)))
+    height, width, channels = (
+        check_integer("image_shape", size, 1, remedy="It is (height, width, 3).") for size in image_shape
+    )
     if channels != 3:
-        raise ValueError(message("image_shape", "be (height, width, 3)", repr(image_shape)))
-    return height, width, 3
+        raise ValueError(message("image_shape", rule, repr(image_shape)))
+    return height, width, channels
 
 
 def _load(model: keras.Model, path: pathlib.Path, name: str) -> None:
@@ -169,4 +177,20 @@ def _load(model: keras.Model, path: pathlib.Path, name: str) -> None:
     # Keras raises ValueError for another net, KeyError, OSError or BadZipFile for a broken file.
     except Exception as error:
         rule = f"hold the weights of {name} with {model.output_shape[-1]} classes"
-        raise ValueError(message("weights", rule, repr(str(path)), str(error))) from error
+        reason = str(error).split("\n", 1)[0]  # What follows lists every layer.
+        raise ValueError(message("weights", rule, repr(str(path)), reason)) from error
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            _correct_variance(layer)
+
+
+def _correct_variance(layer: keras.layers.Normalization) -> None:
+    """Squares the variance where it is ImageNet's deviation, as in Keras's own files of EfficientNetB0 to B7.
+
+    Keras divides by its square root once more, in a layer that it builds for `weights="imagenet"` only.
+    """
+    values = layer.get_weights()
+    # A layer whose mean and variance are settings has no weights, and is right.
+    if values and np.allclose(values[1], _DEVIATION, rtol=1e-4):
+        layer.set_weights([values[0], values[1] ** 2, *values[2:]])
+        layer.finalize_state()

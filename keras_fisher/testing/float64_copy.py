@@ -14,7 +14,10 @@ def float64_copy(model: keras.Model) -> keras.Model:
     last = model.layers[-1]
 
     def clone(layer: keras.layers.Layer) -> keras.layers.Layer:
-        config = {**layer.get_config(), "dtype": "float64"}
+        config = layer.get_config()
+        # An operation such as keras.ops.flip has no dtype of its own.
+        if isinstance(layer, keras.layers.Layer):
+            config["dtype"] = "float64"
         if layer is last and config.get("activation") == "softmax":
             config["activation"] = "linear"
         return type(layer).from_config(config)

@@ -10,16 +10,17 @@ import tensorflow as tf
 from keras_fisher.checks import check_real
 from keras_fisher.classifiers.class_odds import class_odds
 from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
-from keras_fisher.linalg.operator import normalize
+from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION, normalize
 from keras_fisher.typing import Tensor
 
-#: 1 − p of the top class from which on a contrast among other classes may carry the top eigenvector.
-_UNSURE = 0.5
-#: Of the random part of the start of an unsure classifier, over the gradient: both are about of unit norm.
-_NOISE = 0.3
-#: Vectors before which one pair is believed, of a sure and an unsure classifier. With fewer for the unsure,
-#: one image in some hundreds settles on the second eigenvector.
-_LEAST_DIMENSIONS = (2, 4)
+#: How sure the classifier is decides how far the gradient of its top class is trusted as a start. By 1 − p:
+#: below 0.5 that class is in every likely contrast; above 0.75 the top eigenvector may well be a contrast
+#: among others, to which that gradient is orthogonal.
+_UNSURE, _AT_A_LOSS = 0.5, 0.75
+#: The norm of a random part of the start over that of the gradient.
+_NOISE, _NOISE_AT_A_LOSS = 0.3, 1.0
+#: The vectors before which one pair is believed.
+_LEAST_IF_SURE, _LEAST_IF_UNSURE = 2, 4
 
 
 class _CategoricalMetric(OutputMetric):
@@ -63,14 +64,16 @@ class _CategoricalMetric(OutputMetric):
 
     def start(self) -> Tensor:
         gradient = self._top_loss()
-        # Where several classes are likely, the top eigenvector may be a contrast among them to which that
-        # gradient is orthogonal: a random part is added.
         noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[0, 0], dtype=tf.float64)
         # Without its part along √p, which Lᵀ sends to zero: it would be carried along for nothing.
         root_p = self._root_p()
         noise *= root_p
         noise -= root_p * tf.reduce_sum(root_p * noise, axis=-1, keepdims=True)
-        return normalize(tf.where(self._s < _UNSURE, gradient, gradient + _NOISE * noise))[0]
+        amount = tf.where(
+            self._s < _AT_A_LOSS, tf.constant(_NOISE, tf.float64), tf.constant(_NOISE_AT_A_LOSS, tf.float64)
+        )
+        with_noise = gradient + amount * noise
+        return normalize(tf.where(self._s < _UNSURE, gradient, with_noise))[0]
 
     def further_starts(self, count: int) -> Tensor:
         # √p_c √p − e_c of the classes after the top one: their images are along ∇ log p_c.
@@ -95,7 +98,9 @@ class _CategoricalMetric(OutputMetric):
         return tf.sqrt(self._s) * self._root_rest + self._is_top * self._root_p_top
 
     def least_dimension(self) -> Tensor:
-        return tf.where(self._s[:, 0] < _UNSURE, *_LEAST_DIMENSIONS)
+        rest = self._s[:, 0]
+        least = tf.where(rest < _AT_A_LOSS, _LEAST_IF_UNSURE, DEFAULT_LEAST_DIMENSION)
+        return tf.where(rest < _UNSURE, _LEAST_IF_SURE, least)
 
     def basis(self) -> tuple[Tensor, Tensor]:
         num_classes = self._rest.shape[1]
