@@ -1,7 +1,8 @@
 """The five methods of the paper's Table 1, as the paper describes them: sums over gradients of log p(y|x).
 
-Told kindly: gradients share one forward pass, and each is taken once and kept, where Algorithm 1 takes them
-anew in every iteration. Lanczos is ARPACK's. The eigen-decomposition of G itself would need pixels² numbers.
+Told kindly: gradients share one forward pass, and are taken once and kept, where Algorithm 1 takes them anew
+in every iteration. As there, each draw costs a pass, though it be of a class that was drawn before. Lanczos is
+ARPACK's. The eigen-decomposition of G itself would need pixels² numbers.
 """
 
 from __future__ import annotations

@@ -115,6 +115,19 @@ def test_auto_chooses_by_classes_and_pairs(pairs, outputs, kind):
     assert isinstance(choose_solver("auto", pairs, outputs), kind)
 
 
+@pytest.mark.parametrize("link", ["sigmoid", "linear"])
+def test_auto_is_exact_without_a_good_start(link):
+    assert isinstance(choose_solver("auto", 1, 10, link), linalg.Gram)
+
+
+def test_a_net_that_is_not_to_be_looked_into_has_batches_by_its_pixels(tmp_path):
+    kf.models.lenet5(weights="mnist").export(tmp_path / "exported", verbose=False)
+    hidden = kf.Classifier(tmp_path / "exported")
+    assert 1 < hidden.default_batch_size(2000) < hidden.default_batch_size() <= 256
+    # 400 times the bytes of an image: ResNet-152's size has a batch of eight.
+    assert hidden._held == 400 * 28 * 28 * 4
+
+
 def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
     images, _ = kf.datasets.mnist_sample()
     generator = np.random.default_rng(0)
@@ -133,6 +146,7 @@ def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
     top = np.exp(classifier.log_probabilities(both)).max(axis=-1)
     slow = went_on & (top > 0.25)
     gaps = 1 - exact.eigenvalues[:, 1] / exact.eigenvalues[:, 0]
+    assert (top < 0.25).any()
     assert (spectrum.num_backward[top < 0.25] == 10).all()
     assert not slow.any() or np.median(gaps[slow]) < np.median(gaps[~went_on])
 
@@ -140,7 +154,7 @@ def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
 def test_the_default_batch_keeps_activations_and_vectors_within_the_budget(model, images, monkeypatch):
     classifier = kf.Classifier(model)
     assert classifier.default_batch_size() == 256
-    monkeypatch.setattr("keras_fisher.classifiers.network._MEMORY_BUDGET", 2**20)
+    monkeypatch.setattr("keras_fisher.classifiers.memory.MEMORY_BUDGET", 2**20)
     small = classifier.default_batch_size()
     assert 1 < small < 256
     # Ten more vectors of 432 float64 numbers an image; and every image twice.
@@ -149,7 +163,7 @@ def test_the_default_batch_keeps_activations_and_vectors_within_the_budget(model
         abs(2**20 / with_vectors - 2**20 / small - 10 * 432 * 8) < 2**20 / with_vectors**2 + 2**20 / small**2
     )
     assert classifier.default_batch_size(num_copies=2) in (small // 2, small // 2 + 1)
-    monkeypatch.setattr("keras_fisher.classifiers.network._MEMORY_BUDGET", 1)
+    monkeypatch.setattr("keras_fisher.classifiers.memory.MEMORY_BUDGET", 1)
     assert classifier.default_batch_size() == 1
     # The spectrum asks for it: one image at once gives the same.
     at_once = kf.fisher_spectrum(model, images[:3], 1)
@@ -159,6 +173,6 @@ def test_the_default_batch_keeps_activations_and_vectors_within_the_budget(model
 
 
 def test_a_wider_net_has_smaller_batches(monkeypatch):
-    monkeypatch.setattr("keras_fisher.classifiers.network._MEMORY_BUDGET", 2**26)
+    monkeypatch.setattr("keras_fisher.classifiers.memory.MEMORY_BUDGET", 2**26)
     sizes = [kf.Classifier(kf.models.vgg(width=width)).default_batch_size() for width in (8, 64)]
     assert sizes[0] > sizes[1] >= 1

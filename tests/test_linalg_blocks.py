@@ -41,7 +41,7 @@ def test_the_factor_of_the_bidiagonalisation_is_r_between_the_bases(block_size):
     assert np.abs(above).max() < 1e-12
 
 
-@pytest.mark.parametrize("block_size", [1, 2, 4, 7])
+@pytest.mark.parametrize("block_size", [1, 2, 4, 9, 10])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_block_size_finds_the_pairs_of_eigh(block_size, count):
     spectrum = [9.0, 5.0, 4.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.0, 0.0]
@@ -199,6 +199,51 @@ def test_gram_gives_the_same_by_columns_and_by_pieces_of_float32_rows(eigenvecto
             np.testing.assert_allclose(np.abs(overlap), 1.0, rtol=1e-12)
         else:
             assert pairs.eigenvectors is None
+
+
+def test_a_large_first_block_is_not_believed_before_its_residual_is_known():
+    # Nine rows of forty: their best Ritz value is far below the eigenvalue.
+    matrices = with_spectrum([10.0, 8.0, 6.0, *[1.0] * 37], batch=5)
+    pairs = linalg.GolubKahan(block_size=9).solve(linalg.DenseOperator(matrices), 1)
+    np.testing.assert_allclose(pairs.eigenvalues, 10.0, rtol=1e-3)
+
+
+def test_what_a_matrix_costs_does_not_depend_on_its_company():
+    hopeless = with_spectrum(np.linspace(2.0, 1.0, 30).tolist(), batch=1)
+
+    class Mixed(linalg.DenseOperator):
+        """Of which the first needs more vectors than there may be, and the others do not."""
+
+        def least_dimension(self):
+            trace = tf.reduce_sum(tf.square(self._factors), axis=[1, 2])
+            return tf.where(trace > 40.0, 9, 2)
+
+        def restrict(self, indices):
+            return Mixed(factors=tf.gather(self._factors, indices))
+
+    easy = with_spectrum([9.0, *[1e-2] * 29], batch=3)
+    solver = linalg.GolubKahan(max_dimension=4, gives_up=True)
+    alone = solver.solve(Mixed(hopeless), 1)
+    together = solver.solve(Mixed(np.concatenate([easy, hopeless])), 1)
+    assert alone.num_products.numpy()[0] == together.num_products.numpy()[3] == 1
+    np.testing.assert_array_equal(alone.eigenvalues[0], together.eigenvalues[3])
+    np.testing.assert_array_equal(together.converged, [True, True, True, False])
+
+
+def test_a_matrix_with_nan_has_nan_and_the_others_their_answer():
+    matrices = with_spectrum([5.0, 1.0, 0.5, *[0.1] * 7], batch=3)
+    factors = np.linalg.cholesky(matrices + 1e-12 * np.eye(10)).transpose(0, 2, 1)
+    factors[1, 2, 3] = np.nan
+    for block_size in (1, 2):
+        pairs = linalg.GolubKahan(block_size=block_size).solve(linalg.DenseOperator(factors=factors), 2)
+        np.testing.assert_allclose(pairs.eigenvalues.numpy()[[0, 2]], [[5.0, 1.0]] * 2, rtol=1e-3)
+        assert np.isnan(pairs.eigenvalues.numpy()[1]).all()
+        np.testing.assert_array_equal(pairs.converged, [True, False, True])
+
+
+def test_staged_is_made_of_solvers():
+    with pytest.raises(TypeError, match="`second`"):
+        linalg.Staged(linalg.GolubKahan(), "exact")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,10 @@ import tensorflow as tf
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers.final_activation import final_activation
 from keras_fisher.classifiers.image_check import check_bounds, check_images
+from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
 from keras_fisher.classifiers.model_files import read_model
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.typing import Array, Images, Tensor
-
-#: Bytes that the images of one chunk may take.
-_MEMORY_BUDGET = 2**31
-#: A larger batch gains nothing on a CPU.
-_MAX_BATCH_SIZE = 256
-#: What the passes hold at the most, in outputs of all operations of a forward pass, many of which are freed
-#: at once: measured on ResNet-152.
-_PASSES_HELD = 0.5
 
 
 class Network:
@@ -58,7 +51,7 @@ class Network:
         self.bounds = check_bounds(bounds)
         self.image_shape = _image_shape(self.model)
         self._programs: dict[Hashable, Callable[..., Any]] = {}
-        self._held: int | None = None
+        self._held: float | None = None
         activation = final_activation(self.model)
         if from_parameters is True:
             reading = "as_is"
@@ -138,25 +131,14 @@ class Network:
             num_vectors: float64 vectors as long as an image, for each image.
             num_copies: how often each image goes through the net at once.
         """
-        pixels = int(np.prod([side or 224 for side in self.image_shape]))
-        per_image = num_copies * self._activation_bytes() + 8 * pixels * num_vectors
-        return int(max(1, min(_MAX_BATCH_SIZE, _MEMORY_BUDGET // per_image)))
-
-    def _activation_bytes(self) -> int:
-        """Returns about what the passes hold for one image: the outputs of all operations, some times."""
         if self._held is None:
             sides = self._trial_shape()
-            graph = self.program("parameters", self.parameters, sides).get_concrete_function().graph
-            held = 0
-            for operation in graph.get_operations():
-                for output in operation.outputs:
-                    # Of the activations alone the first side, the batch, is unknown.
-                    if output.shape.rank and output.shape[0] is None:
-                        numbers = output.shape[1:].num_elements() or 0
-                        held += numbers * output.dtype.size
+            program: Any = self.program("parameters", self.parameters, sides)
+            graph = program.get_concrete_function().graph
             growth = np.prod([side or 224 for side in self.image_shape]) / np.prod(sides)
-            self._held = int(_PASSES_HELD * held * growth) + 1
-        return self._held
+            self._held = growth * activation_bytes(graph)
+        vectors = 8 * int(np.prod([side or 224 for side in self.image_shape])) * num_vectors
+        return images_within_budget(num_copies * self._held + vectors)
 
     def _trial_shape(self) -> tuple[int, ...]:
         """Returns the shape of an image that the model can be tried out on."""

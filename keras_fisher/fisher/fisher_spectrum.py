@@ -76,7 +76,7 @@ def fisher_spectrum(
     check_integer("seed", seed, 0, 2**31 - 1)
     if num_eigenpairs is not None:
         check_integer("num_eigenpairs", num_eigenpairs, 1)
-    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs)
+    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs, likelihood.link)
     if isinstance(chosen, Sampled) and network.link != "softmax":
         raise ValueError(message("solver", "be none that draws classes, for this likelihood", repr(solver)))
 

@@ -40,8 +40,12 @@ _MAX_EXACT_FOR_ONE = 5
 _STAGED_TOLERANCE = 1e-4
 
 
-def choose_solver(solver: str | Solver, num_eigenpairs: int | None, num_outputs: int) -> Solver:
+def choose_solver(
+    solver: str | Solver, num_eigenpairs: int | None, num_outputs: int, link: str = "softmax"
+) -> Solver:
     """Returns the solver object for a name; "auto" decides by the numbers of outputs and of eigenpairs.
+
+    Only with the link "softmax" is there a good guess to start from.
 
     Raises:
         ValueError: an unknown name.
@@ -52,19 +56,20 @@ def choose_solver(solver: str | Solver, num_eigenpairs: int | None, num_outputs:
     if not isinstance(solver, str):
         raise TypeError(message("solver", "be a name or an object of kf.solvers", type(solver).__name__))
     if solver == "auto":
-        return _automatic(num_eigenpairs, num_outputs)
+        return _automatic(num_eigenpairs, num_outputs, link)
     if solver not in SOLVERS:
         names = ", ".join(repr(name) for name in ("auto", *SOLVERS))
         raise ValueError(message("solver", f"be one of {names} or an object of kf.solvers", repr(solver)))
     return SOLVERS[solver]
 
 
-def _automatic(num_eigenpairs: int | None, num_outputs: int) -> Solver:
+def _automatic(num_eigenpairs: int | None, num_outputs: int, link: str) -> Solver:
     """Returns the cheapest solver; the gap of each matrix decides between the two of `Staged`."""
     # With few outputs even one pair is no dearer exactly, and the exact answer has no blind spot.
-    if num_outputs <= (_MAX_EXACT_FOR_ONE if num_eigenpairs == 1 else _MAX_EXACT_OUTPUTS):
+    is_one = num_eigenpairs == 1 and link == "softmax"
+    if num_outputs <= (_MAX_EXACT_FOR_ONE if is_one else _MAX_EXACT_OUTPUTS):
         return SOLVERS["exact"]
-    if num_eigenpairs == 1 and num_outputs <= _MAX_EXACT_OUTPUTS:
+    if is_one and num_outputs <= _MAX_EXACT_OUTPUTS:
         # m steps cost 2 m + 1 products, the exact answer one less than there are outputs.
         quick = GolubKahan(_STAGED_TOLERANCE, max_dimension=min(16, num_outputs // 2 - 1), gives_up=True)
         return Staged(quick, Gram())

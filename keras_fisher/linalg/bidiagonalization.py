@@ -119,7 +119,10 @@ def _right_rows(rows: Tensor) -> Tensor:
     if rows.shape[1] == 1:
         return units
     for _ in range(2):  # Twice is enough, as with Gram–Schmidt.
-        values, columns = tf.linalg.eigh(tf.matmul(units, units, transpose_b=True))
+        gram = tf.matmul(units, units, transpose_b=True)
+        # The decomposition raises an error for NaN, which the rows stay.
+        gram = tf.where(tf.math.is_finite(gram), gram, tf.zeros_like(gram))
+        values, columns = tf.linalg.eigh(gram)
         # A direction that is nothing but rounding is left out.
         roots = tf.where(values > _DEPENDENT, tf.math.rsqrt(tf.maximum(values, _DEPENDENT)), 0.0)
         units = tf.matmul(columns * roots[:, None, :], units, transpose_a=True)

@@ -13,10 +13,9 @@ from keras_fisher.linalg.eigenpairs import Eigenpairs
 from keras_fisher.linalg.eigensolver import Eigensolver, relative_residuals
 from keras_fisher.linalg.gram import orthonormal_rows
 from keras_fisher.linalg.operator import FactoredOperator, SymmetricOperator, divide_or_zero, norm
+from keras_fisher.linalg.ritz import descending_eigenpairs, estimated_errors
 from keras_fisher.typing import Tensor
 
-#: What half a step is trusted to shrink an error by, at the most.
-_LEAST_RATIO = 0.2
 #: For several pairs: two vectors see a double eigenvalue, and one start may see what the other does not.
 _DEFAULT_BLOCK_SIZE = 2
 
@@ -60,8 +59,8 @@ class GolubKahan(Eigensolver):
 
     Args:
         tolerance: stop where the relative error of each eigenvalue is at most this, by Kato and Temple's
-            ‖r‖² / gap with the gap between Ritz values and the pace so far: an estimate. `residual_norms` is
-            a bound: some eigenvalue is as near, λ₁ or, in the blind spot, another.
+            ‖r‖² / gap with the gap between Ritz values and the pace so far: an estimate. `residual_norms`
+            times λ₁ is a bound: some eigenvalue is as near, and the residual at most as large.
         max_dimension: of the Krylov space; None is the rank or 2k + 14, whichever is less.
         block_size: vectors of one step, b; None is 1 for one pair and 2 for several. Small blocks take the
             fewest passes (for the top five of a thousand classes to 1 %, on the worst of 20 photos, 25 with
@@ -195,7 +194,7 @@ class GolubKahan(Eigensolver):
         num_eigenpairs, block_size = problem.num_eigenpairs, problem.block_size
         projected = tf.matmul(krylov.factor, krylov.factor, transpose_b=True)
         room = max(block_size, num_eigenpairs)
-        values, rows = _descending(projected, room + 1)
+        values, rows = descending_eigenpairs(projected, room + 1)
         next_value = values[:, room:]
         values, rows = values[:, :num_eigenpairs], rows[:, :num_eigenpairs]
         # v = Rᵀ Uᵀ s / √θ = Vᵀ Bᵀ s / √θ.
@@ -210,8 +209,8 @@ class GolubKahan(Eigensolver):
         # And the rounding of the products, which no step removes.
         rounding = operator.precision * values[:, :1]
         size = step * block_size
-        earlier, _ = _descending(projected[:, :size, :size], num_eigenpairs)
-        errors = rounding + _estimated_errors(krylov.factor, size, room, values, next_value, earlier)
+        earlier, _ = descending_eigenpairs(projected[:, :size, :size], num_eigenpairs)
+        errors = rounding + estimated_errors(krylov.factor, size, room, values, next_value, earlier)
         accurate = tf.reduce_all(errors <= self.tolerance * values, axis=-1)
         # A small error says that there is such an eigenvalue, not that none above it hides.
         least = 2 if num_eigenpairs == 1 else 2 * num_eigenpairs + 2
@@ -220,16 +219,16 @@ class GolubKahan(Eigensolver):
         given_up = tf.fill(tf.shape(ritz.done), False)
         if self.gives_up:
             given_up |= believed_from > most
-        done = ritz.done | (accurate & (size + block_size >= tf.minimum(believed_from, most)))
-        done &= ~given_up
-        keep = ritz.done[:, None]
+        believed = (step > 0) & (size + block_size >= tf.minimum(believed_from, most))
+        done = ritz.done | (accurate & believed & ~given_up)
+        keep = ritz.has_left[:, None]
         # Each step costs a block of each of two products, the first one (which has no v yet) of one.
         cost = block_size * tf.where(step > 0, 2, 1)
         return ritz._replace(
             values=tf.where(keep, ritz.values, values),
             vectors=tf.where(keep[..., None], ritz.vectors, vectors),
             residuals=tf.where(keep, ritz.residuals, residuals + rounding),
-            count=ritz.count + tf.where(ritz.done, 0, cost),
+            count=ritz.count + tf.where(ritz.has_left, 0, cost),
             done=done,
             has_left=done | given_up,
         )
@@ -273,47 +272,3 @@ def _growing_shapes(krylov: Krylov) -> Krylov:
 def _batch_shapes(ritz: _Ritz) -> _Ritz:
     """Returns shapes in which the number of matrices may change."""
     return _Ritz(*(tf.TensorShape([None, *tensor.shape[1:]]) for tensor in ritz))
-
-
-def _descending(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Returns the `count` largest eigenvalues and eigenvectors (rows); zeros where there are fewer."""
-    size = tf.shape(matrices)[1]
-    values, columns = tf.linalg.eigh(matrices)
-    values = tf.maximum(values[:, ::-1][:, :count], 0.0)
-    rows = tf.linalg.matrix_transpose(columns)[:, ::-1][:, :count]
-    missing = tf.maximum(count - size, 0)
-    values = tf.ensure_shape(tf.pad(values, [[0, 0], [0, missing]]), [None, count])
-    return values, tf.ensure_shape(tf.pad(rows, [[0, 0], [0, missing], [0, 0]]), [None, count, None])
-
-
-def _estimated_errors(
-    factor: Tensor, size: Tensor, room: int, values: Tensor, next_value: Tensor, earlier: Tensor
-) -> Tensor:
-    """Returns (batch, k) errors of the Ritz values θ.
-
-    Half a step ago, in the rows of V without the last block, the residual r is known: by Kato and Temple the
-    values there are off by r² / gap. Half a step multiplies by R or Rᵀ once more, which shrinks that by the
-    ratio of eigenvalues or by what the last half-steps show; no more than a factor of five is relied on.
-
-    Args:
-        factor: (batch, m, m) B.
-        size: m less a block.
-        values: (batch, k) θ, descending.
-        room: values that a block, or the answer, has room for.
-        next_value: (batch, 1) the first Ritz value after those.
-        earlier: (batch, k) the Ritz values of a step ago.
-    """
-    num_eigenpairs = values.shape[1]
-    # BᵀB is V RᵀR Vᵀ, but that the last block is still without its β², which tells the gaps.
-    extended = tf.matmul(factor, factor, transpose_a=True)
-    before, rows = _descending(extended[:, :size, :size], num_eigenpairs)
-    # RᵀR v − θ v lies in the last block, and is the coupling to it.
-    residuals = norm(tf.matmul(rows, extended[:, :size, size:]))
-    # What is missing lies outside of the space: the gap is to the first value that there is no room for.
-    others = tf.pad(tf.linalg.eigvalsh(extended)[:, ::-1], [[0, 0], [0, room]])
-    gaps = before - others[:, room, None]
-    quadratic = tf.minimum(residuals, divide_or_zero(tf.square(residuals), gaps))
-    quadratic = tf.where(gaps > 0, quadratic, residuals)
-    shrinks_by = divide_or_zero(next_value, values)
-    shrinks_by = tf.maximum(shrinks_by, divide_or_zero(values - before, before - earlier))
-    return tf.clip_by_value(shrinks_by, _LEAST_RATIO, 1.0) * quadratic

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import tensorflow as tf
 
+from keras_fisher.checks import message
 from keras_fisher.linalg.eigenpairs import Eigenpairs
 from keras_fisher.linalg.eigensolver import Eigensolver
 from keras_fisher.linalg.operator import FactoredOperator, SymmetricOperator
@@ -37,6 +38,12 @@ class Staged(Eigensolver):
     second: Eigensolver
 
     has_static_shapes: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        for name in ("first", "second"):
+            solver = getattr(self, name)
+            if not isinstance(solver, Eigensolver):
+                raise TypeError(message(name, "be an object of kf.solvers", repr(solver)))
 
     def num_vectors(self, num_eigenpairs: int, rank_bound: int) -> int:
         return max(solver.num_vectors(num_eigenpairs, rank_bound) for solver in (self.first, self.second))
