@@ -16,8 +16,8 @@ class Eigenpairs(NamedTuple):
     eigenvectors: Tensor | None
     #: (batch, k) float64: ‖A v − λ v‖ / λ₁, or a bound on it; 0 where λ₁ = 0.
     residual_norms: Tensor
-    #: (batch,) bool: every pair has a residual of at most `tolerance` times its own eigenvalue; of GolubKahan,
-    #: its eigenvalue an estimated error of at most that.
+    #: (batch,) bool: every pair has a residual of at most `tolerance` times its own eigenvalue; GolubKahan
+    #: says it of the estimated error of the eigenvalue.
     converged: Tensor
     #: (batch,) int32: products with one factor of the operator (R or Rᵀ) spent.
     num_products: Tensor
