@@ -5,8 +5,8 @@
     python scripts/imagenet_table1.py --images imagenet_v2 --limit 100          (Keras's own ResNet-152)
 
 For each photo: seconds, the same in gradients of the loss (one forward and one backward pass, in turn with
-ours), backward passes, λ₁ and its error against the full answer: the spectrum of all class gradients, summed in
-float64. The paper's methods, of scripts/_paper_methods.py, are timed once, ours is the median of three.
+ours), backward passes, λ₁ and its error against the full answer: the spectrum of all class gradients, summed
+in float64. The paper's methods, of scripts/_paper_methods.py, are timed once, ours is the median of three.
 A killed run goes on where it stopped. Source: Zhao et al. 2019, Table 1 (seconds on the authors' machine).
 """
 
