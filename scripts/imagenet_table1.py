@@ -77,7 +77,7 @@ class Table1:
             self._gradients(photo.image, np.arange(2))
             kf.fisher_spectrum(classifier, images, 1, "golub_kahan")
         probabilities = self._gradients.probabilities(photo.image)
-        label = probabilities.argmax()[None]
+        label = np.array([probabilities.argmax()])
 
         def ours() -> kf.Spectrum:
             return kf.fisher_spectrum(classifier, images, 1, "golub_kahan")
