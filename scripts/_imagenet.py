@@ -86,6 +86,8 @@ def load_model(arguments: argparse.Namespace) -> tuple[keras.Model, str]:
     """Returns the net and what its weights are, for the results."""
     if arguments.model.endswith(".keras"):
         path = pathlib.Path(arguments.model)
+        if arguments.weights != "imagenet":
+            raise SystemExit(f"--weights {arguments.weights}: {path} brings its own. Leave out --weights.")
         if not path.is_file():
             raise SystemExit(
                 f"--model {path}: there is no such file. scripts/build_efficientnet_lite0.py writes one."
@@ -96,7 +98,10 @@ def load_model(arguments: argparse.Namespace) -> tuple[keras.Model, str]:
     model = kf.models.from_keras_applications(arguments.model, weights)
     if weights is None:
         spread_logits(model, arguments.seed)
-    return model, "random" if weights is None else str(weights)
+    if weights in (None, "imagenet"):
+        return model, arguments.weights
+    path = pathlib.Path(weights)
+    return model, f"{path.name}, sha256 {artefacts.sha256(path)[:12]}"
 
 
 def spread_logits(model: keras.Model, seed: int, probability: float = 0.8) -> None:
@@ -235,6 +240,7 @@ def measure(
         "images": arguments.images if arguments.images in (*DATA_SETS, "foolbox") else "folder",
         "seed": arguments.seed,
         "versions": artefacts.versions(),
+        "code": code_digest(),
         **more_config,
     }
     rows = Rows(arguments.output, config)
@@ -249,6 +255,15 @@ def measure(
         print(f"\r{index + 1} photos", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)
     return config, found
+
+
+def code_digest() -> str:
+    """Returns what tells this code from any other: results of two are not mixed."""
+    folders = (pathlib.Path(kf.__file__).parent, pathlib.Path(__file__).parent)
+    state = hashlib.sha256()
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
+        state.update(path.name.encode() + path.read_bytes())
+    return state.hexdigest()[:16]
 
 
 def fingerprint(photo: kf.datasets.Photo) -> str:

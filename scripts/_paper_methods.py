@@ -72,12 +72,22 @@ def factor(
         classes = np.arange(len(probabilities))
         weights = probabilities
     else:
-        generator = np.random.default_rng(seed)
-        classes = generator.choice(len(probabilities), draws, p=probabilities / probabilities.sum())
+        classes = drawn_classes(probabilities, draws, seed)
         weights = np.full(draws, 1.0 / draws)
     rows = gradients(image, classes)
     rows *= np.sqrt(weights).astype(np.float32)[:, None]
     return rows, len(classes)
+
+
+def drawn_classes(probabilities: np.ndarray, draws: int, seed: int) -> np.ndarray:
+    """Returns (draws,) classes."""
+    generator = np.random.default_rng(seed)
+    return generator.choice(len(probabilities), draws, p=probabilities / probabilities.sum())
+
+
+def different_classes(probabilities: np.ndarray, draws: int, seed: int) -> int:
+    """Returns how many different classes the draws are of."""
+    return len(np.unique(drawn_classes(probabilities, draws, seed)))
 
 
 def power(rows: np.ndarray, seed: int) -> tuple[float, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -12,6 +13,13 @@ import pytest
 
 import keras_fisher as kf
 from keras_fisher import testing
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _without_old_objects_in_the_collection():
+    """Garbage collection passes over what earlier files have left: graphs of millions of objects."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -63,11 +63,17 @@ def portable(detector, tmp_path_factory):
 
 
 def assert_known(outputs, known):
-    """Probabilities to the bit; eigenvalues to five digits."""
+    """Probabilities to the bit; eigenvalues to five digits, those under 1e-10 λ₁ to four.
+
+    Another process sums in another order. The smallest eigenvalues are of classes whose logits lie 40 below
+    the top one's: a rounding there is 4e-6, and a relative error of the eigenvalue (6e-5 was seen at 1e-17).
+    """
     assert set(outputs) == OUTPUTS
     np.testing.assert_array_equal(outputs["adversarial_probability"], known["adversarial_probability"])
     found, expected = (np.log10(values["eigenvalues"][:-1]).astype(float) for values in (outputs, known))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+    is_small = expected < expected[:, :1] - 10
+    assert 0.5 < np.mean(~is_small) < 1
+    np.testing.assert_array_less(np.abs(found - expected), np.where(is_small, 1e-4, 1e-5))
     np.testing.assert_array_equal(outputs["is_valid"], [True] * (BATCH - 1) + [False])
     assert np.isnan(outputs["eigenvalues"][-1]).all()
     assert outputs["is_adversarial"][-1]

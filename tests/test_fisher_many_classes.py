@@ -12,12 +12,12 @@ from keras_fisher import linalg, testing
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.solvers import choose_solver
 
-CLASSES = 300
+CLASSES = 100
 
 
 @pytest.fixture(scope="module")
 def model() -> keras.Model:
-    """A random net of 300 classes, smooth, with images of which it is sure and unsure."""
+    """A random net of a hundred classes, smooth, with images of which it is sure and unsure."""
     keras.utils.set_random_seed(5)
     images = keras.Input((12, 12, 3))
     hidden = keras.layers.Conv2D(12, 3, activation="gelu")(images)
@@ -25,7 +25,7 @@ def model() -> keras.Model:
     hidden = keras.layers.Dense(64, activation="gelu")(hidden)
     model = keras.Model(images, keras.layers.Dense(CLASSES)(hidden))
     kernel, bias = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([25.0 * kernel, bias])
+    model.layers[-1].set_weights([14.0 * kernel, bias])
     return model
 
 
@@ -131,8 +131,9 @@ def test_a_net_that_is_not_to_be_looked_into_has_batches_by_its_pixels(tmp_path)
 def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
     images, _ = kf.datasets.mnist_sample()
     generator = np.random.default_rng(0)
-    # Of blends of three images the net is unsure.
-    parts = [images[generator.permutation(len(images))[:300]] for _ in range(3)]
+    # Of blends of three images the net is unsure. How many take the exact solver is a matter of rounding:
+    # about one in a hundred.
+    parts = [images[generator.permutation(len(images))] for _ in range(3)]
     both = np.concatenate([images[:100], np.mean(parts, axis=0, dtype=np.float32)])
     classifier = kf.Classifier(kf.models.lenet5(weights="mnist"))
     spectrum = kf.fisher_spectrum(classifier, both, 1)
@@ -141,7 +142,7 @@ def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
     assert spectrum.converged.all()
     # The quick solver takes 1, 3, 5, 7 or 9 products; the exact one nine more.
     went_on = spectrum.num_backward % 2 == 0
-    assert 3 <= went_on.sum() < 200
+    assert 3 <= went_on.sum() < 500
     # Those are of two kinds: a small gap, or a net at a loss, of which the start is not to be trusted.
     top = np.exp(classifier.log_probabilities(both)).max(axis=-1)
     slow = went_on & (top > 0.25)

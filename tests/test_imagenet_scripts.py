@@ -16,6 +16,8 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
+import keras_fisher as kf
+
 SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
 NUM_PHOTOS = 16
 SIZE = 32
@@ -220,9 +222,45 @@ def test_load_photos_yields_no_more_than_the_limit(script, photos):
         assert found[0].image.shape == (SIZE, SIZE, 3)
 
 
+def test_table1_knows_the_exact_answer_and_what_each_method_costs(
+    script, run, tmp_path, photos, model_path, capsys
+):
+    table1 = script("imagenet_table1")
+    run(table1, "--output", tmp_path, "--limit", 3, "--draws", 50)
+    rows = rows_of(tmp_path)
+    images = np.stack([photo.image for photo in kf.datasets.photos(photos, size=SIZE)])[:3]
+    net = kf.testing.float64_copy(keras.models.load_model(model_path))
+    expected = kf.testing.reference_spectrum(net, images).eigenvalues[:, 0]
+    for row, eigenvalue in zip(rows, expected, strict=True):
+        methods = row["methods"]
+        for name in (table1.OURS, table1.EXACT, "power", "Lanczos"):
+            assert methods[name]["eigenvalue"] == pytest.approx(eigenvalue, rel=1e-3), name
+            assert methods[name]["relative_error"] < 1e-3
+        assert row["eigenvalues"][0] == pytest.approx(eigenvalue, rel=1e-4)
+        assert row["class_gradients_eigenvalue"] == pytest.approx(eigenvalue, rel=1e-4)
+        assert [methods[name]["passes"] for name in ("power", "alias + power")] == [12, 50]
+        assert 1 <= row["different_classes"] <= 12
+        # The net is sure: fifty draws are all of its top class, whose gradient is next to nothing.
+        assert methods["alias + power"]["relative_error"] > 0.01
+    printed = capsys.readouterr().out
+    assert "47.79" in printed
+    assert "intractable" in printed
+    summary = json.loads((tmp_path / "summary.json").read_text())["methods"]
+    assert list(summary) == [*table1.METHODS, table1.EXACT, table1.OURS]
+
+
+def test_rows_of_other_code_are_refused(script, run, tmp_path, monkeypatch):
+    table2 = script("imagenet_table2")
+    run(table2, "--output", tmp_path, "--limit", 1)
+    monkeypatch.setattr(script("_imagenet"), "code_digest", lambda: "changed")
+    with pytest.raises(SystemExit, match="other settings"):
+        run(table2, "--output", tmp_path, "--limit", 1)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--weights", "some.weights.h5"], r"--weights some\.weights\.h5: .* brings its own"),
         (["--model", "nowhere.keras"], r"--model nowhere\.keras: there is no such file"),
         (["--images", "imagenet_v2", "--data-dir", "{folder}"], "imagenet_v2: not prepared"),
         (["--images", "{folder}/nowhere"], "--images .*nowhere: .*There is none"),

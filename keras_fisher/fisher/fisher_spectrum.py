@@ -14,7 +14,7 @@ from keras_fisher.classifiers import Classifier, Network, as_classifier
 from keras_fisher.fisher.fisher_eigenpairs import fisher_eigenpairs
 from keras_fisher.fisher.likelihoods import Categorical, Likelihood
 from keras_fisher.fisher.sampled import Sampled
-from keras_fisher.fisher.solvers import Solver, choose_num_eigenpairs, choose_solver
+from keras_fisher.fisher.solvers import Solver, Staged, choose_num_eigenpairs, choose_solver
 from keras_fisher.fisher.spectrum import Spectrum
 from keras_fisher.linalg import Eigenpairs
 from keras_fisher.progress import track
@@ -127,6 +127,35 @@ def _of_chunk(
     image_shape = images.shape[1:]
     num_pixels = int(np.prod(image_shape))
     k = choose_num_eigenpairs(solver, num_eigenpairs, likelihood, network.num_outputs, num_pixels)
+    pairs = _solve(network, likelihood, images, k, solver, eigenvectors, seed)
+    with np.errstate(divide="ignore"):
+        log_values = np.log(pairs.eigenvalues) + pairs.log_scale[:, None]
+    vectors = None
+    if pairs.eigenvectors is not None:
+        vectors = pairs.eigenvectors.reshape(len(images), k, *image_shape).astype(images.dtype)
+    return Spectrum(
+        np.exp(log_values),
+        vectors,
+        pairs.residual_norms,
+        pairs.converged,
+        pairs.num_products,
+        log_values,
+    )
+
+
+def _solve(
+    network: Network,
+    likelihood: Likelihood,
+    images: Array,
+    k: int,
+    solver: Solver,
+    eigenvectors: bool,
+    seed: int,
+) -> Eigenpairs:
+    """Returns the eigenpairs as NumPy arrays, from a program that is kept with the network."""
+    if isinstance(solver, Staged):
+        # What `Staged.solve` does in one program: the second is traced only once an image needs it.
+        return _solve_staged(network, likelihood, images, k, solver, eigenvectors, seed)
 
     def run(batch: Tensor, seed: Tensor) -> Eigenpairs:
         return fisher_eigenpairs(
@@ -141,22 +170,30 @@ def _of_chunk(
         )
 
     key = ("fisher_spectrum", likelihood, solver, k, eigenvectors)
-    program = network.program(key, run, image_shape, tf.TensorSpec([], tf.int32))
+    program = network.program(key, run, images.shape[1:], tf.TensorSpec([], tf.int32))
     pairs = program(tf.convert_to_tensor(images), tf.constant(seed))
-    values = pairs.eigenvalues.numpy()
-    with np.errstate(divide="ignore"):
-        log_values = np.log(values) + pairs.log_scale.numpy()[:, None]
-    vectors = None
-    if eigenvectors:
-        vectors = pairs.eigenvectors.numpy().reshape(len(images), k, *image_shape).astype(images.dtype)
-    return Spectrum(
-        np.exp(log_values),
-        vectors,
-        pairs.residual_norms.numpy(),
-        pairs.converged.numpy(),
-        pairs.num_products.numpy(),
-        log_values,
-    )
+    return Eigenpairs(*(None if field is None else field.numpy() for field in pairs))
+
+
+def _solve_staged(
+    network: Network,
+    likelihood: Likelihood,
+    images: Array,
+    k: int,
+    solver: Staged,
+    eigenvectors: bool,
+    seed: int,
+) -> Eigenpairs:
+    pairs = _solve(network, likelihood, images, k, solver.first, eigenvectors, seed)
+    is_open = ~pairs.converged
+    if not is_open.any():
+        return pairs
+    rest = _solve(network, likelihood, images[is_open], k, solver.second, eigenvectors, seed)
+    rest = rest._replace(num_products=rest.num_products + pairs.num_products[is_open])
+    for whole, part in zip(pairs, rest, strict=True):
+        if whole is not None:
+            whole[is_open] = part
+    return pairs
 
 
 def _concatenate(chunks: list[Spectrum]) -> Spectrum:
