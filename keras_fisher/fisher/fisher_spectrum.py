@@ -131,7 +131,7 @@ def _of_chunk(
     with np.errstate(divide="ignore"):
         log_values = np.log(pairs.eigenvalues) + pairs.log_scale[:, None]
     vectors = None
-    if pairs.eigenvectors is not None:
+    if eigenvectors and pairs.eigenvectors is not None:
         vectors = pairs.eigenvectors.reshape(len(images), k, *image_shape).astype(images.dtype)
     return Spectrum(
         np.exp(log_values),
