@@ -297,7 +297,7 @@ def gradient_pass(classifier: kf.Classifier) -> Callable[[np.ndarray, np.ndarray
 
     @tf.function(autograph=False, reduce_retracing=True)
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
             loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.parameters(images))
         return tape.gradient(loss, images)

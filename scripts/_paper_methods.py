@@ -26,7 +26,7 @@ class ClassGradients:
     def __init__(self, classifier: kf.Classifier) -> None:
         @tf.function(autograph=False)
         def gradients(image: tf.Tensor, cotangents: tf.Tensor) -> tf.Tensor:
-            with tf.GradientTape(persistent=True) as tape:
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(image)
                 logits = classifier.parameters(image)
 

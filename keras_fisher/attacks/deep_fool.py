@@ -108,7 +108,7 @@ class DeepFool(MinimumNormAttack):
         num_rivals = int(state.rivals.shape[1])
 
         def advance(images, origins, labels, rivals):
-            with tf.GradientTape(persistent=True) as tape:
+            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(images)
                 logits = classifier.parameters(images)
             is_label = tf.one_hot(labels, logits.shape[1], dtype=logits.dtype)

@@ -54,7 +54,7 @@ class SurrogateGuide(DetectorGuide):
 
 def log_odds_gradient(surrogate: Surrogate, images: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the log odds (n,) float64 and their gradient (n, h, w, c), zero where it is not finite."""
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         log_odds = surrogate.log_odds(images)
     gradient = tape.gradient(log_odds, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -48,7 +48,7 @@ def float32_loss_gradient(
     classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Returns ∇ₓ of the cross-entropy as TensorFlow forms it, and the logits; classes as above."""
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = classifier.parameters(images)
         loss = tf.nn.sparse_softmax_cross_entropy_with_logits(or_answers(classes, logits), logits)
@@ -60,7 +60,7 @@ def pull_back(
     classifier: Classifier | GraphTarget, images: Tensor, cotangents: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Returns Jᵀ w (batch, h, w, c) and the logits z, with w = cotangents(z) (batch, classes)."""
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         logits = classifier.parameters(images)
     weights = tf.cast(cotangents(logits), logits.dtype)

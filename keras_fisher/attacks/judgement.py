@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -26,14 +29,22 @@ def judge(chunk: Chunk, attempt: Attempt) -> AttackResult:
 
 def answers(classifier: Classifier, images: Array, classes: Array) -> tuple[Array, Array]:
     """Returns (n,) int64 predictions and (n,) float64 log-odds of the classes, which do not saturate."""
+    # The forward pass is the program of `predict`: another takes seconds to trace for a deep net.
+    logits = classifier.parameters_of(images)
+    program = _program(logits.shape[1], logits.dtype)
+    predictions, log_odds = program(logits, tf.convert_to_tensor(classes, tf.int64))
+    return predictions.numpy(), log_odds.numpy()
 
-    def run(images, classes):
-        logits = classifier.parameters(images)
+
+@functools.cache
+def _program(num_classes: int, dtype: tf.DType) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Returns what `answers` makes of logits, traced once whatever the batch size."""
+
+    def run(logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         return tf.argmax(logits, axis=-1), class_odds(logits, classes).log_odds
 
-    program = classifier.program("answers", run, images.shape[1:], tf.TensorSpec([None], tf.int64))
-    predictions, log_odds = program(tf.convert_to_tensor(images), tf.convert_to_tensor(classes))
-    return predictions.numpy(), log_odds.numpy()
+    signature = [tf.TensorSpec([None, num_classes], dtype), tf.TensorSpec([None], tf.int64)]
+    return tf.function(run, input_signature=signature, autograph=False)
 
 
 def margins(logits: Tensor, classes: Tensor) -> Tensor:

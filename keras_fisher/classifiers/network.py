@@ -172,9 +172,13 @@ class Network:
             self._programs[key] = program
         return self._programs[key]
 
-    def _predict(self, images: Array) -> Array:
+    def parameters_of(self, images: Array) -> Tensor:
+        """Returns `parameters` (n, outputs) of checked images, by the program of `predict`."""
         program = self.program("parameters", self.parameters, images.shape[1:])
-        return program(tf.convert_to_tensor(images)).numpy()
+        return program(tf.convert_to_tensor(images))
+
+    def _predict(self, images: Array) -> Array:
+        return self.parameters_of(images).numpy()
 
     def _try_out(self, from_parameters: bool | str, activation: str | None) -> int:
         """Runs two small batches that share their first image, and returns the number of outputs."""

@@ -117,7 +117,7 @@ class MahalanobisDetector(ReferenceDetector):
 
 def _distance_gradient(hidden: HiddenLayers, images: Tensor, whitening: Tensor, means: Tensor) -> Tensor:
     """Returns the gradient of the squared distance to the nearest class, in the shape of the images."""
-    with tf.GradientTape() as tape:
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(images)
         last = tf.cast(hidden.tensors(images).layers[-1], tf.float64) @ tf.transpose(whitening)
         # ‖p − c‖² without ‖p‖², which is the same for all classes.
