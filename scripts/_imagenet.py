@@ -6,6 +6,7 @@ import argparse
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import pathlib
 import sys
@@ -27,8 +28,11 @@ from keras_fisher import artefacts
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DATA_SETS = {"imagenet_v2": ("imagenet_v2", "test"), "imagenet2012": ("imagenet2012", "validation")}
-# Table 2's "binary search in [0.0, 6.0]". The error is at most 6 / 48 / 2⁸ = 0.0005.
-LEAST_NORM: dict[str, Any] = {"bracket": (0.0, 6.0), "num_scanned": 48, "num_refined": 8}
+
+
+def least_norm_settings(most: float = 6.0) -> dict[str, Any]:
+    """Returns Table 2's "binary search in [0.0, 6.0]", or further: to 1 / 8 / 2⁸ = 0.0005."""
+    return {"bracket": (0.0, most), "num_scanned": max(1, math.ceil(8 * most)), "num_refined": 8}
 
 
 def argument_parser(description: str | None, name: str) -> argparse.ArgumentParser:

@@ -39,7 +39,7 @@ def main() -> None:
             return attacked(attack, arguments.output, classifier, photo)
 
         config, rows = _imagenet.measure(
-            arguments, {"clip": arguments.clip, **_imagenet.LEAST_NORM}, measure_photo
+            arguments, {"clip": arguments.clip, **_imagenet.least_norm_settings()}, measure_photo
         )
     _imagenet.write_figure(
         arguments.output / "figure1c.png", draw(config, rows[: arguments.limit], arguments.output)
@@ -60,7 +60,7 @@ def attacked(
     """Returns answers and their probabilities before and after; writes both images into the folder."""
     _, answer = _imagenet.label_and_answer(classifier, photo)
     found = kf.attacks.least_perturbation(
-        attack, classifier, photo.image[None], [answer], **_imagenet.LEAST_NORM
+        attack, classifier, photo.image[None], [answer], **_imagenet.least_norm_settings()
     )
     images = np.stack([photo.image, found.images[0]])
     # Not `classifier.log_probabilities`, which refuses an unclipped image.

@@ -117,9 +117,9 @@ def test_table2_drops_a_half_written_row_and_does_its_photo_alone_again(script, 
     measured = []
     least_norms = table2.least_norms
 
-    def counted(attacks, classifier, photo):
+    def counted(attacks, classifier, photo, search):
         measured.append(photo.name)
-        return least_norms(attacks, classifier, photo)
+        return least_norms(attacks, classifier, photo, search)
 
     monkeypatch.setattr(table2, "least_norms", counted)
     run(table2, "--output", tmp_path, "--limit", 4)
