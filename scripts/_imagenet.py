@@ -255,6 +255,11 @@ def measure(
             rows.add({**head, **measure_photo(classifier, photo)})
         elif rows.rows[photo.name].get("pixels") != fingerprint(photo):
             raise SystemExit(f"{rows.path} is of another photo {photo.name}. Pass another --output.")
+        elif (label := rows.rows[photo.name]["label"]) != photo.label:
+            raise SystemExit(
+                f"{rows.path}: {photo.name} had the label {label}, and has {photo.label} now. "
+                "Pass another --output."
+            )
         found.append(rows.rows[photo.name])
         print(f"\r{index + 1} photos", end="", file=sys.stderr, flush=True)
     print(file=sys.stderr)

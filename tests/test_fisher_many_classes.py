@@ -177,3 +177,8 @@ def test_a_wider_net_has_smaller_batches(monkeypatch):
     monkeypatch.setattr("keras_fisher.classifiers.memory.MEMORY_BUDGET", 2**26)
     sizes = [kf.Classifier(kf.models.vgg(width=width)).default_batch_size() for width in (8, 64)]
     assert sizes[0] > sizes[1] >= 1
+
+
+def test_the_dense_oracle_knows_many_classes(model, images, expected):
+    spectrum = kf.fisher_spectrum(model, images[:2], 3, "dense")
+    np.testing.assert_allclose(spectrum.eigenvalues, expected[:2, :3], rtol=1e-4)

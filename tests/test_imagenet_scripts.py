@@ -151,18 +151,18 @@ def test_table2_attacks_only_what_the_net_answers_right(script, run, tmp_path, p
 def test_table2_with_more_eigenvectors_fools_no_fewer_photos_at_no_larger_norms(
     script, run, tmp_path, capsys
 ):
-    run(script("imagenet_table2"), "--output", tmp_path, "--limit", 6, "--most", 2, "--best-of", 5)
+    run(script("imagenet_table2"), "--output", tmp_path, "--limit", 6, "--most", 5, "--best-of", 5)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary["config"]["bracket"] == [0.0, 2.0]
+    assert summary["config"]["bracket"] == [0.0, 5.0]
     assert "OSSA, best of 5" in capsys.readouterr().out
     fooled = 0
     for row in rows_of(tmp_path):
         one, best = row["OSSA"], row["OSSA, best of 5"]
-        assert one["norm"] <= 2.001
+        assert one["norm"] <= 5.001
         assert best["success"] or not one["success"]
         if one["success"]:
-            # The scan is the same, and so is what it can miss.
-            assert best["norm"] <= one["norm"] * (1 + 1e-5)
+            # The scan is the same, and bisection ends at 0.0005; the top vector is that of another solver.
+            assert best["norm"] <= one["norm"] + 0.002
             fooled += 1
     assert fooled > 2
 
@@ -266,6 +266,20 @@ def test_table1_knows_the_exact_answer_and_what_each_method_costs(
     assert "intractable" in printed
     summary = json.loads((tmp_path / "summary.json").read_text())["methods"]
     assert list(summary) == [*table1.METHODS, table1.EXACT, table1.OURS]
+
+
+def test_a_photo_whose_label_has_changed_is_refused(script, run, tmp_path, photos):
+    table2 = script("imagenet_table2")
+    folder = tmp_path / "labelled"
+    for name in ("a", "c"):
+        (folder / name).mkdir(parents=True)
+    (folder / "c" / "p.png").write_bytes((photos / "p00.png").read_bytes())
+    (folder / "a" / "q.png").write_bytes((photos / "p01.png").read_bytes())
+    run(table2, "--output", tmp_path / "out", images=folder)
+    (folder / "b").mkdir()
+    (folder / "b" / "r.png").write_bytes((photos / "p02.png").read_bytes())
+    with pytest.raises(SystemExit, match=r"c/p\.png had the label 1, and has 2 now"):
+        run(table2, "--output", tmp_path / "out", images=folder)
 
 
 def test_rows_of_other_code_are_refused(script, run, tmp_path, monkeypatch):

@@ -62,6 +62,21 @@ def test_keras_own_layer_test_passes(attack, training):
     )
 
 
+@pytest.mark.parametrize("kind", ["ossa", "eigenvalues"])
+def test_metrics_that_the_wrapped_net_was_compiled_with_are_not_the_layers(kind):
+    net = conv_net()
+    net.compile("sgd", LOSS, metrics=["accuracy"])
+    images, labels = noise(), np.arange(8) % 4
+    if kind == "ossa":
+        model = keras.Sequential([kf.layers.OSSALayer(net, epsilon=0.1), net])
+        model.compile("sgd", LOSS)
+    else:
+        model = keras.Sequential([kf.layers.FisherEigenvalues(net, k=2), keras.layers.Dense(1)])
+        model.compile("sgd", "mse")
+    assert set(model.fit(images, labels, verbose=0).history) == {"loss"}
+    assert np.isfinite(model.evaluate(images, labels, verbose=0))
+
+
 def test_in_inference_it_is_the_identity():
     layer = kf.layers.OSSALayer(conv_net(), epsilon=1.0, fraction=1.0)
     images = noise()

@@ -43,7 +43,7 @@ def fisher_spectrum(
             Classifier for several.
         images: (n, h, w, c) within the bounds, or a Dataset of batches of them.
         num_eigenpairs: k. None is all of them ("exact", "dense", "lanczos"; C − 1 for C classes) or the top
-            one ("power", "golub_kahan").
+            one ("power", "golub_kahan"); so "auto" returns all of up to 64 classes, and one of more.
         solver: "exact" (Gram matrix over classes, C − 1 backward passes), "golub_kahan" (few pairs, or many
             classes), "lanczos", "power", "dense" (the explicit matrix; an oracle), the paper's Monte Carlo
             "alias_power" and "alias_lanczos", or an object of `kf.solvers` with its settings. "auto" is

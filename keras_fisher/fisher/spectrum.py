@@ -15,7 +15,8 @@ class Spectrum:
     eigenvalues: Array
     #: (n, k, h, w, c) in the dtype of the model, unit l2 norm, sign arbitrary; or None.
     eigenvectors: Array | None
-    #: (n, k) ‖G v − λ v‖ / λ₁; 0 where λ₁ is 0.
+    #: (n, k) ‖G v − λ v‖ / λ₁, "golub_kahan" a bound on it; 0 where λ₁ is 0. "exact" has that of its small
+    #: matrix: the rounding of the passes, some 1e-6 in float32 and more at a kink, is not in it.
     residual_norms: Array
     #: (n,) bool. Iterative solvers: the residual of every pair is at most the tolerance times its own
     #: eigenvalue ("golub_kahan": the estimated error of λ is). "exact" and "dense": always, if finite.

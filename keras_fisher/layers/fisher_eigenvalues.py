@@ -69,6 +69,11 @@ class FisherEigenvalues(keras.layers.Layer):
             raise ValueError(message("k", rule, k, "All further eigenvalues are zero."))
         self._logits = ParameterFunction(network, reading)
 
+    @property
+    def metrics(self) -> list[keras.Metric]:
+        """Its own alone: those that the wrapped model was compiled with are that model's."""
+        return list(self._metrics)
+
     def call(self, images: Tensor) -> Tensor:
         pairs = fisher_eigenpairs(
             self._logits, images, Categorical(), self.num_classes, Gram(), self.k, eigenvectors=False

@@ -117,6 +117,11 @@ class OSSALayer(keras.layers.Layer):
         self._step = self._scalar("step", 0, dtype="int32")
 
     @property
+    def metrics(self) -> list[keras.Metric]:
+        """Its own alone: those that the wrapped model was compiled with are that model's."""
+        return list(self._metrics)
+
+    @property
     def epsilon(self) -> float:
         """The l2 norm of the perturbation at present; setting it traces nothing anew."""
         return float(self._epsilon.numpy())

@@ -39,7 +39,7 @@ class Dense(Eigensolver):
         operator.prepare()
         if isinstance(operator, FactoredOperator):
             mixing, rows = operator.rows()
-            factor = tf.matmul(mixing, rows)
+            factor = tf.matmul(mixing, tf.cast(rows, mixing.dtype))
             matrix = tf.matmul(factor, factor, transpose_a=True)
             num_products = rows.shape[1]
         else:

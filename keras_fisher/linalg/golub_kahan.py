@@ -64,7 +64,8 @@ class GolubKahan(Eigensolver):
         max_dimension: of the Krylov space; None is the rank or 2k + 14, whichever is less.
         block_size: vectors of one step, b; None is 1 for one pair and 2 for several. Small blocks take the
             fewest passes (for the top five of a thousand classes to 1 %, on the worst of 20 photos, 25 with
-            b = 1, 30 with b = 2, 40 and more with b = 8); larger ones see eigenvalues of higher multiplicity.
+            b = 1, 30 with b = 2, 40 and more with b = 8). But b = 1 may skip one of several close eigenvalues
+            and say that it has converged, which b = 2 hardly does; larger ones see higher multiplicity.
         gives_up: whether a matrix that `max_dimension` is known to be too small for leaves at the start,
             unconverged. For `Staged`.
 
