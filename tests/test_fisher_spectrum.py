@@ -109,6 +109,7 @@ def test_golub_kahan_gives_the_top_eigenvalue_to_a_thousandth_on_every_image(cla
     assert spectrum.num_backward.mean() < 4.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num_classes", [3, 10])
 def test_unsure_nets_do_not_send_a_krylov_method_to_the_second_eigenvalue(num_classes):
     # Near uniform answers: the gradient of the top class may be orthogonal to the top eigenvector, and one

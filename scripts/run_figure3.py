@@ -1,0 +1,93 @@
+"""Figure 3: log λ₁ against the least l2 norm that fools the net, of 800 test images.
+
+The least norm of one step along the top eigenvector, by search in [0, 6]; and that of many small steps, each
+along the eigenvector where it stands, which follows the boundary where one step cannot. Unclipped. On MNIST
+for three nets that differ in their seed, and one with ELU in place of ReLU: "similar phenomenon can be
+reproduced in a network with smooth activations".
+
+Source: Zhao et al. 2019, Figure 3 and section 3.3.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import _reproduction as common
+import numpy as np
+
+import keras_fisher as kf
+
+NETS = {
+    "mnist": ("LeNet", "LeNet, seed 1", "LeNet, seed 2", "LeNet, ELU"),
+    "cifar10": ("VGG, CIFAR-10",),
+}
+MOST_ITERATIONS = 200
+NO_BALL = 1e3
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = common.add_options(__doc__, {"mnist": 800, "cifar10": 800}, {"mnist": 100, "cifar10": 20})
+    parser.prog = "run_figure3.py"
+    arguments = common.complete(parser, words)
+    started = time.perf_counter()
+    data = arguments.data
+    numbers, points = {}, {}
+    for name in NETS[data]:
+        arrays = measure(arguments, name)
+        numbers[name] = correlate(arrays)
+        points |= {f"{name}/{field}": array.astype(np.float32) for field, array in arrays.items()}
+    common.write_arrays(arguments, f"figure3_{data}", **points)
+    step = common.STEP_SIZE[data]
+    common.write(arguments, f"figure3_{data}", started, numbers, search=common.LEAST_NORM, step_size=step)
+
+
+def measure(arguments: Any, name: str) -> common.Arrays:
+    """Returns log10 λ₁, and both least norms; NaN where the attack did not fool the net."""
+    classifier = common.load_classifier(name)
+    images, labels = common.right_images(arguments, [classifier])
+    many_steps = kf.attacks.IterativeOSSA(
+        NO_BALL,
+        clip=False,
+        step_size=common.STEP_SIZE[arguments.data],
+        steps=MOST_ITERATIONS,
+    )
+
+    def eigenvalues(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+        found = kf.fisher_spectrum(classifier, images, num_eigenpairs=1, solver="exact", eigenvectors=False)
+        return {"first": found.eigenvalues[:, 0]}
+
+    def iterate(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+        found = many_steps(classifier, images, labels)
+        return {"norms": found.norms, "success": found.success}
+
+    first = common.in_parts("eigenvalues", classifier, images, labels, eigenvalues, "exact")["first"]
+    one = common.least_norms(kf.attacks.OSSA(clip=False, seed=arguments.seed), classifier, images, labels)
+    many = common.in_parts("iterative OSSA", classifier, images, labels, iterate, many_steps)
+    # An eigenvalue below the smallest double has no logarithm; ten orders below any that matters.
+    logarithms = np.log10(np.maximum(first, 1e-300))
+    return {
+        "log10_eigenvalue": logarithms,
+        "one_step": np.where(one["success"], one["norms"], np.nan),
+        "iterative": np.where(many["success"], many["norms"], np.nan),
+    }
+
+
+def correlate(arrays: common.Arrays) -> dict[str, Any]:
+    """Returns the rank correlations over the images that were fooled, and with the others at infinity."""
+    report: dict[str, Any] = {"n": len(arrays["log10_eigenvalue"])}
+    for kind in ("one_step", "iterative"):
+        norms, fooled = arrays[kind], np.isfinite(arrays[kind])
+        report[kind] = {
+            "fooled": common.share(fooled),
+            "norm": common.mean(norms[fooled]),
+            "spearman": common.spearman(arrays["log10_eigenvalue"][fooled], norms[fooled]),
+            # Ranks only: any number above all others will do.
+            "spearman_of_all": common.spearman(arrays["log10_eigenvalue"], np.where(fooled, norms, 1e9)),
+        }
+    return report
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""Figure 4: (a) the distribution of λ₁ of clean, noisy and FGM's images, (b) eigenvalues along OSSA's step.
+
+(a) FGM at the least norm that fools the net and at a fixed one, within [0, 1], noise as long as the latter.
+(b) The top five eigenvalues at x + ε v₁, towards the worse side, unclipped.
+
+Source: Zhao et al. 2019, Figure 4.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import _reproduction as common
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+import keras_fisher as kf
+
+EPSILONS = {"mnist": np.linspace(0, 8, 17), "cifar10": np.linspace(0, 4, 17)}
+#: Images of (b).
+NUM_ALONG = {"mnist": 400, "cifar10": 100}
+NUM_SHOWN = 5
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = common.add_options(__doc__, {"mnist": 10_000, "cifar10": 1000}, {"mnist": 200, "cifar10": 40})
+    parser.prog = "run_figure4.py"
+    arguments = common.complete(parser, words)
+    started = time.perf_counter()
+    data = arguments.data
+    classifier = common.load_classifier(common.NET_OF[data])
+    images, labels = common.right_images(arguments, [classifier])
+    sets = distributions(arguments, classifier, images, labels)
+    num_along = min(NUM_ALONG[data], len(images) // (4 if arguments.quick else 1))
+    along = eigenvalues_along(arguments, images[:num_along], labels[:num_along])
+    common.write_arrays(
+        arguments,
+        f"figure4_{data}",
+        **{name: array.astype(np.float32) for name, array in sets.items()},
+        along=along.astype(np.float32),
+    )
+    numbers = {"eigenvalue": summarise(sets), "along": {"epsilons": EPSILONS[data], **describe(along)}}
+    common.write(arguments, f"figure4_{data}", started, numbers, epsilon=common.EPSILON[data])
+
+
+def distributions(
+    arguments: Any, classifier: kf.Classifier, images: np.ndarray, labels: np.ndarray
+) -> common.Arrays:
+    """Returns log10 λ₁ of each set of images."""
+    epsilon = common.EPSILON[arguments.data]
+
+    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+        fixed = kf.attacks.FGM(epsilon)(classifier, images, labels)
+        least = kf.attacks.least_perturbation(
+            kf.attacks.FGM(), classifier, images, labels, **common.LEAST_NORM
+        )
+        noisy = kf.detectors.matched_noise(classifier, images, fixed.norms, seed=arguments.seed)
+        sets = {"clean": images, "noisy": noisy, "fixed": fixed.images, "least": least.images}
+        found = {name: first_eigenvalue(classifier, array) for name, array in sets.items()}
+        return found | {"fixed_success": fixed.success, "least_success": least.success}
+
+    found = common.in_parts("λ₁", classifier, images, labels, compute, (epsilon, arguments.seed))
+    return {
+        "clean": found["clean"],
+        "noisy": found["noisy"],
+        "FGM, least norm": found["least"][found["least_success"]],
+        "FGM, fixed norm": found["fixed"],
+        "FGM, fixed norm, successful": found["fixed"][found["fixed_success"]],
+    }
+
+
+def first_eigenvalue(classifier: kf.Classifier, images: np.ndarray) -> np.ndarray:
+    """Returns log10 λ₁ (n,)."""
+    found = kf.fisher_spectrum(classifier, images, num_eigenpairs=1, solver="exact", eigenvectors=False)
+    return np.log10(np.maximum(found.eigenvalues[:, 0], 1e-300))
+
+
+def eigenvalues_along(arguments: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Returns log10 of the top five eigenvalues (n, epsilons, five) at the end of each step."""
+    classifier = common.load_classifier(common.NET_OF[arguments.data], bounded=False)
+    epsilons = EPSILONS[arguments.data]
+
+    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+        found = []
+        for epsilon in epsilons:
+            moved = images
+            if epsilon:
+                moved = kf.attacks.OSSA(epsilon, seed=arguments.seed)(classifier, images, labels).images
+            spectrum = kf.fisher_spectrum(classifier, moved, solver="exact", eigenvectors=False)
+            found.append(np.log10(np.maximum(spectrum.eigenvalues[:, :NUM_SHOWN], 1e-300)))
+        return {"along": np.stack(found, axis=1)}
+
+    settings = list(epsilons), arguments.seed
+    return common.in_parts("along OSSA", classifier, images, labels, compute, settings, 50)["along"]
+
+
+def summarise(sets: common.Arrays) -> dict[str, Any]:
+    """Returns quartiles of log10 λ₁, and its AUC as a score against clean images."""
+    report: dict[str, Any] = {}
+    for name, values in sets.items():
+        low, middle, high = np.percentile(values, [25, 50, 75]) if len(values) else [None] * 3
+        report[name] = {"quartiles": [low, middle, high], "n": len(values)}
+        if name != "clean" and len(values):
+            is_adversarial = np.repeat([0, 1], [len(sets["clean"]), len(values)])
+            auc = roc_auc_score(is_adversarial, np.concatenate([sets["clean"], values]))
+            report[name]["auc_percent"] = 100 * auc
+    return report
+
+
+def describe(along: np.ndarray) -> dict[str, Any]:
+    """Returns quartiles of the top eigenvalue along the step, and the share of images on which it rises."""
+    first = along[:, :, 0]
+    peak = first.max(axis=1)
+    return {
+        "quartiles": np.percentile(first, [25, 50, 75], axis=0).T,
+        "rises_at_first": common.share(first[:, 1] > first[:, 0]),
+        "rises_to_the_end": common.share(first[:, -1] > first[:, 0]),
+        "median_rise_to_peak": float(np.median(peak - first[:, 0])),
+        "epsilon_step_of_median_peak": int(np.argmax(np.median(first, axis=0))),
+        "n": len(along),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Table 3: how OSSA's images of one net fool others on MNIST: LeNet-5, VGG, and both trained against FGM.
+
+ε = 2 as in the paper, without clipping and with it, on test images that all four answer right. The robust
+nets have ELU in place of ReLU, as the paper's do.
+
+Source: Zhao et al. 2019, Table 3.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import _reproduction as common
+import numpy as np
+
+import keras_fisher as kf
+
+NAMES = ("LeNet", "VGG", "LeNet-adv", "VGG-adv")
+#: Rows and columns of nets that were, and were not, trained against an attack.
+NORMAL, ROBUST = [0, 1], [2, 3]
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    parser = common.add_options(__doc__, {"mnist": 2000}, {"mnist": 50}, data=("mnist",))
+    parser.prog = "run_table3.py"
+    arguments = common.complete(parser, words)
+    started = time.perf_counter()
+    nets = {name: common.load_classifier(name) for name in NAMES}
+    images, labels = common.right_images(arguments, list(nets.values()))
+    numbers = {}
+    for clip in (False, True):
+        attack = kf.attacks.OSSA(common.EPSILON["mnist"], clip=clip, seed=arguments.seed)
+        success = transfer(attack, nets, images, labels)
+        numbers["clipped" if clip else "unclipped"] = summarise(success)
+    common.write(arguments, "table3_mnist", started, {"names": NAMES, **numbers}, epsilon=2.0)
+
+
+def transfer(
+    attack: kf.attacks.OSSA, nets: dict[str, kf.Classifier], images: np.ndarray, labels: np.ndarray
+) -> np.ndarray:
+    """Returns (n, tested on, crafted from) bool."""
+
+    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+        return {
+            "success": np.moveaxis(kf.attacks.transfer_matrix(attack, nets, images, labels).success, 2, 0)
+        }
+
+    # The key has the weights of one net: those of the others go into the settings.
+    first, *others = nets.values()
+    settings = attack, list(nets), [common.weights_digest(net) for net in others]
+    return common.in_parts("transfer", first, images, labels, compute, settings, 100)["success"]
+
+
+def summarise(success: np.ndarray) -> dict[str, object]:
+    """Returns both ways to count, and the means of nets on others with their intervals."""
+    own = np.diagonal(success, axis1=1, axis2=2)
+
+    def mean_of(rows: list[int], columns: list[int]) -> dict[str, object]:
+        return common.bootstrap(
+            lambda drawn: 100 * float(drawn[:, rows][:, :, columns].mean()), success.astype(np.float32)
+        )
+
+    return {
+        "fooled": [[common.share(success[:, i, j]) for j in range(4)] for i in range(4)],
+        "fooled_of_successful": [
+            [common.share(success[own[:, j], i, j]) for j in range(4)] for i in range(4)
+        ],
+        "robust_from_normal": mean_of(ROBUST, NORMAL),
+        "normal_from_robust": mean_of(NORMAL, ROBUST),
+    }
+
+
+if __name__ == "__main__":
+    main()

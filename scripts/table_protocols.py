@@ -1,0 +1,96 @@
+"""Draws how much each choice that the paper leaves open moves the AUC of the eigenvalues."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import _drawing as drawing
+
+
+def section(output: pathlib.Path) -> str:
+    parts = [
+        "## What the paper leaves open\n",
+        "Clipped or not, the least norm or a fixed one, successes only or all images, how much noise: the "
+        "paper says none of it. AUC % of the eigenvalues by each choice, varied from Table 4's least norm "
+        "(the first row) and from its one norm. For clipping and the search in Table 2 see there.\n",
+    ]
+    for data, result in drawing.found(output, "protocols").items():
+        rows = result["results"]["rows"]
+        header = [
+            "attack",
+            "norm",
+            "clipped",
+            "images",
+            "noise / perturbation",
+            "AUC % (95 %)",
+            "n tested",
+            "fooled %",
+        ]
+        parts += [drawing.origin(result), drawing.table(header, map(cells, rows), num_names=5)]
+        parts.append(sentence(data, rows))
+    return "\n".join(parts)
+
+
+def cells(row: dict[str, Any]) -> list[str]:
+    norm = "least" if row["epsilon"] is None else f"ε = {row['epsilon']:g}"
+    return [
+        row["attack"],
+        f"{norm} (mean {row['norm']['value']:.2f})",
+        "yes" if row["clip"] else "no",
+        "successes" if row["only_successful"] else "all",
+        f"{row['noise']:g}",
+        drawing.number(row["auc"]),
+        str(row["auc"]["n"]),
+        drawing.number(row["fooled"], interval=False),
+    ]
+
+
+def sentence(data: str, rows: list[dict[str, Any]]) -> str:
+    """Returns how far each choice by itself moves the AUC, from the least norm and from the fixed one."""
+    least = rows[0]
+    fixed = next(
+        row for row in rows if row["epsilon"] == middle(rows) and is_like(row, least, "epsilon", "images")
+        and not row["only_successful"]
+    )  # fmt: skip
+    parts = []
+    for name, base in (("at the least norm", least), (f"at ε = {fixed['epsilon']:g}, all images", fixed)):
+        moves = []
+        for choice, title in CHOICES.items():
+            others = [row for row in rows if row is not base and is_like(row, base, choice)]
+            if others:
+                moved = max(abs(drawing.value(row["auc"]) - drawing.value(base["auc"])) for row in others)
+                moves.append(f"{title} {moved:.1f}")
+        parts.append(f"{name} {', '.join(moves)}")
+    return (
+        f"{drawing.TITLES[data]}, the most that each choice by itself moves the AUC, in percentage points: "
+        f"{'; '.join(parts)}; and from the one to the other "
+        f"{abs(drawing.value(fixed['auc']) - drawing.value(least['auc'])):.1f}.\n"
+    )
+
+
+#: Fields of a row that a choice changes.
+CHOICES = {
+    "attack": "FGM for OSSA",
+    "clip": "clipping",
+    "noise": "noise",
+    "images": "successes only",
+    "epsilon": "the norm",
+}
+FIELDS = {"images": "only_successful"}
+
+
+def is_like(row: dict[str, Any], base: dict[str, Any], *choices: str) -> bool:
+    """Returns whether two rows agree but in these choices."""
+    free = {FIELDS.get(choice, choice) for choice in choices}
+    fields = [FIELDS.get(choice, choice) for choice in CHOICES]
+    return all(row[field] == base[field] for field in fields if field not in free)
+
+
+def middle(rows: list[dict[str, Any]]) -> float:
+    """Returns the norm that is not varied: the one of the unclipped row."""
+    return next(row["epsilon"] for row in rows if row["epsilon"] is not None and not row["clip"])
+
+
+if __name__ == "__main__":
+    drawing.run(__doc__, section)

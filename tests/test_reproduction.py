@@ -1,0 +1,379 @@
+"""The reproduction of the paper: its arithmetic, its parts that survive a kill, and a report drawn from "
+"results."""
+
+import importlib
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+
+import keras_fisher as kf
+
+REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+RESULTS = REPOSITORY / "docs" / "results"
+#: Every run_ script on MNIST that needs no net beyond LeNet-5's, in the order of their cost.
+MNIST_SCRIPTS = (
+    "figure1",
+    "figure2",
+    "figure3",
+    "figure4",
+    "geometry",
+    "protocols",
+    "claims",
+    "table4",
+    "table2",
+)
+
+
+@pytest.fixture(scope="module")
+def script():
+    """Returns a function that imports a script."""
+    sys.path.insert(0, str(REPOSITORY / "scripts"))
+    before = set(sys.modules)
+    yield importlib.import_module
+    sys.path.remove(str(REPOSITORY / "scripts"))
+    for name in set(sys.modules) - before:
+        if "." not in name and (REPOSITORY / "scripts" / f"{name}.py").exists():
+            del sys.modules[name]
+
+
+@pytest.fixture
+def common(script, monkeypatch, tmp_path):
+    """`_reproduction`, with parts of its own and the packaged digits for MNIST."""
+    module = script("_reproduction")
+    monkeypatch.setattr(module, "PARTS", tmp_path / "parts")
+    monkeypatch.setattr(module, "load_data", lambda data, split, data_dir: kf.datasets.mnist_sample())
+    return module
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return kf.datasets.mnist_sample()
+
+
+def test_a_part_that_is_there_is_not_computed_again(common, digits):
+    images, labels = (array[:50] for array in digits)
+    classifier = common.load_classifier("LeNet")
+    calls = []
+
+    def compute(images, labels):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return {"sum": images.sum(axis=(1, 2, 3)), "label": labels}
+
+    with pytest.raises(KeyboardInterrupt):
+        common.in_parts("x", classifier, images, labels, compute, "settings", 20)
+    assert calls == [20, 20, 10]
+    found = common.in_parts("x", classifier, images, labels, compute, "settings", 20)
+    assert calls == [20, 20, 10, 10]
+    np.testing.assert_array_equal(found["sum"], images.sum(axis=(1, 2, 3)))
+    np.testing.assert_array_equal(found["label"], labels)
+
+
+@pytest.mark.parametrize("changed", ["name", "settings", "images", "labels", "bounds", "weights", "dtype"])
+def test_a_part_is_of_one_net_and_one_setting(changed, common, digits):
+    images, labels = (array[:4] for array in digits)
+    calls = []
+
+    def compute(images, labels):
+        calls.append(changed)
+        return {"label": labels}
+
+    asked = {
+        "name": "x",
+        "classifier": common.load_classifier("LeNet"),
+        "images": images,
+        "labels": labels,
+        "compute": compute,
+        "settings": kf.attacks.FGM(1.0),
+    }
+    common.in_parts(**asked)
+    common.in_parts(**asked)
+    assert len(calls) == 1
+    other = {
+        "name": {"name": "y"},
+        "settings": {"settings": kf.attacks.FGM(2.0)},
+        "images": {"images": 0.5 * images},
+        "labels": {"labels": labels + 1},
+        "bounds": {"classifier": common.load_classifier("LeNet", bounded=False)},
+        "weights": {"classifier": common.load_classifier("LeNet-adv")},
+        "dtype": {"classifier": kf.Classifier(kf.testing.float64_copy(common.load_net("LeNet")))},
+    }[changed]
+    common.in_parts(**asked | other)
+    assert len(calls) == 2
+
+
+def test_intervals_agree_with_scipy(common):
+    values = np.random.default_rng(0).normal(3.0, 2.0, 40)
+    mean = common.mean(values)
+    interval = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
+    np.testing.assert_allclose([mean["low"], mean["high"]], interval, rtol=1e-12)
+    # Wilson's interval for 9 of 10, by its formula.
+    z = scipy.stats.norm.ppf(0.975)
+    centre, half = 0.9 + z**2 / 20, z * np.sqrt(0.09 / 10 + z**2 / 400)
+    share = common.share(np.arange(10) < 9)
+    expected = [100 * (centre - half) / (1 + z**2 / 10), 100 * (centre + half) / (1 + z**2 / 10)]
+    np.testing.assert_allclose([share["low"], share["high"]], expected, rtol=1e-9)
+    assert share["n"] == 10
+    assert share["value"] == pytest.approx(90.0)
+
+
+def test_the_bootstrap_draws_pairs_and_repeats(common):
+    first = np.random.default_rng(1).normal(size=300)
+    second = first + np.random.default_rng(2).normal(size=300)
+    found = common.spearman(first, second)
+    assert found["low"] < found["value"] < found["high"]
+    assert found["value"] == pytest.approx(scipy.stats.spearmanr(first, second).statistic)
+    # Fisher's z, with the factor of ranks, gives about the same width.
+    width = 2 * 1.96 * np.sqrt(1.06 / 297) * (1 - found["value"] ** 2)
+    assert found["high"] - found["low"] == pytest.approx(width, rel=0.2)
+    assert found == common.spearman(first, second)
+
+
+@pytest.mark.parametrize(("first", "second"), [(0.3, -1.2), (30.0, 30.001), (36.0, 44.0), (1e-9, 0.0)])
+def test_fisher_rao_distance_of_two_classes_is_that_of_angles(first, second, script):
+    # √p = sin φ and √(1 − p) = cos φ with tan φ = exp(a / 2), so that the distance is 2 |φ − φ'|.
+    geometry = script("run_geometry")
+    angles = np.arctan(np.exp(-0.5 * np.array([first, second])))
+    found = geometry.fisher_rao_distance(np.array([[first, 0.0]]), np.array([[second, 0.0]]))
+    np.testing.assert_allclose(found, 2 * abs(angles[0] - angles[1]), rtol=1e-6)
+
+
+def test_fisher_rao_distance_is_the_great_circle_for_many_classes(script):
+    geometry = script("run_geometry")
+    logits = np.random.default_rng(0).normal(size=(2, 20, 7))
+    p, q = (scipy.special.softmax(array, axis=1) for array in logits)
+    expected = 2 * np.arccos(np.sqrt(p * q).sum(axis=1))
+    np.testing.assert_allclose(geometry.fisher_rao_distance(*logits), expected, rtol=1e-10)
+
+
+def test_a_small_step_has_the_length_that_the_metric_says(common, script, digits):
+    # Noise, since max-pooling has ties where neighbouring pixels are equal.
+    images, labels = digits[0][:6].astype(np.float64), digits[1][:6]
+    images += 1e-4 * np.random.default_rng(0).standard_normal(images.shape)
+    classifier = kf.Classifier(kf.testing.float64_copy(common.load_net("LeNet")), bounds=None)
+    geometry = script("run_geometry")
+    found = geometry.ratios(classifier, images, labels, seed=0)
+    eigenvalues = kf.fisher_spectrum(classifier, images, solver="exact").eigenvalues
+    for index, rank in enumerate(geometry.EIGENVECTORS[:2]):
+        np.testing.assert_allclose(found["to_metric"][:, index, 0], 1.0, rtol=1e-4)
+        expected = np.sqrt(eigenvalues[:, rank - 1] / eigenvalues[:, 0])
+        np.testing.assert_allclose(found["to_most"][:, index, 0], expected, rtol=1e-4)
+
+
+def test_power_iteration_of_the_equations_finds_the_top_eigenvector(script):
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(5), size=3)
+    gradients = random.normal(size=(3, 5, 12)) * np.array([3.0, 1.0, 1.0, 0.5, 0.5])[:, None]
+    found = script("run_table2").power_iteration(probabilities, gradients)
+    for p, g, vector in zip(probabilities, gradients, found, strict=True):
+        values, vectors = np.linalg.eigh((g * p[:, None]).T @ g)
+        assert values[-1] > 1.2 * values[-2]
+        assert abs(vector @ vectors[:, -1]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_equations_in_float64_give_the_directions_of_the_library(common, script, digits):
+    images, labels = (array[:40] for array in digits)
+    classifier = common.load_classifier("LeNet")
+    table2 = script("run_table2")
+    found = table2.paper_directions(classifier, "float64", images, labels)
+    moved = kf.attacks.FGM(1.0, clip=False)(classifier, images, labels).images
+    cosines = np.einsum("nhwc,nhwc->n", found["gradients"], moved - images)
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-4)
+    vectors = kf.fisher_spectrum(classifier, images, 1, "exact").eigenvectors[:, 0]
+    cosines = np.abs(np.einsum("nhwc,nhwc->n", found["eigenvectors"], vectors))
+    np.testing.assert_allclose(np.median(cosines), 1.0, atol=1e-6)
+    # In float32 some of the gradients are lost: that is what Table 2 is to show.
+    single = table2.paper_directions(classifier, "float32", images, labels)
+    report = table2.compare({"float32": single, "float64": found})
+    assert report["FGM"]["turned"]["value"] > 5
+    assert report["OSSA"]["turned"]["value"] == 0
+
+
+def test_an_image_without_a_direction_is_no_success(common, script, digits):
+    images, labels = (array[:6] for array in digits)
+    classifier = common.load_classifier("LeNet")
+    table2 = script("run_table2")
+    directions = kf.attacks.FGM(1.0, clip=False)(classifier, images, labels).images - images
+    directions[:3] = 0.0
+    found = table2.along(table2.Along, directions, classifier, images, labels)
+    expected = kf.attacks.least_perturbation(
+        kf.attacks.FGM(clip=False), classifier, images, labels, **table2.SEARCH
+    )
+    assert not found["success"][:3].any()
+    np.testing.assert_array_equal(found["success"][3:], expected.success[3:])
+    np.testing.assert_allclose(found["norms"][3:], expected.norms[3:], atol=2e-3)
+    # The other way round only the attack that tries both signs gets there.
+    backwards = table2.along(table2.AlongEitherWay, -directions, classifier, images, labels)
+    np.testing.assert_array_equal(backwards["success"], found["success"])
+
+
+def test_transfer_is_read_as_tested_on_and_crafted_from(script):
+    table3 = script("run_table3")
+    success = np.zeros((10, 4, 4), bool)
+    success[:, range(4), range(4)] = True
+    success[5:, 3, 3] = False
+    # Images of the first net, a normal one, fool the last, a robust one, in four of ten cases.
+    success[:4, 3, 0] = True
+    # Images of the last fool the first in three of the five with which it is fooled itself.
+    success[:3, 0, 3] = True
+    found = table3.summarise(success)
+    assert found["fooled"][3][0]["value"] == pytest.approx(40.0)
+    assert found["fooled"][0][3]["value"] == pytest.approx(30.0)
+    assert found["fooled_of_successful"][0][3]["value"] == pytest.approx(60.0)
+    assert found["robust_from_normal"]["value"] == pytest.approx(10.0)
+    assert found["normal_from_robust"]["value"] == pytest.approx(7.5)
+
+
+def test_where_a_curve_reaches_ninety_percent(script):
+    first_at = script("run_figure2").first_at
+    points = np.array([0.0, 1.0, 2.0, 3.0])
+    fooled = np.zeros((10, 4), bool)
+    fooled[:8, 1:] = True
+    fooled[:, 3] = True
+    assert first_at(fooled, points) == pytest.approx(2.5)
+    assert np.isinf(first_at(fooled[8:, :3], points[:3]))
+
+
+def test_lengthened_perturbations_have_the_norm(common, script, digits):
+    images, labels = (array[:8] for array in digits)
+    classifier = common.load_classifier("LeNet")
+    attack = script("run_table4").Lengthened(kf.attacks.FGM(0.5, clip=False), 2.0)
+    found = attack(classifier, images, labels)
+    assert found.images.min() >= 0.0
+    assert found.images.max() <= 1.0
+    assert (found.norms <= 2.0 + 1e-5).all()
+    expected = kf.attacks.FGM(2.0)(classifier, images, labels)
+    np.testing.assert_allclose(found.images, expected.images, atol=1e-5)
+    np.testing.assert_array_equal(found.success, expected.success)
+
+
+def test_features_are_kept_by_what_they_depend_on(common, script, digits):
+    images = digits[0][:60]
+    classifier = common.load_classifier("LeNet")
+    kept = script("_kept_detectors")
+    plain, detector = kf.FisherDetector(classifier), kept.FisherDetector(classifier)
+    np.testing.assert_array_equal(detector.features_of(images), plain.features_of(images))
+    files = len(list(common.PARTS.glob("*.npz")))
+    kept.FisherDetector(classifier, head="gaussian_nb").features_of(images)
+    assert len(list(common.PARTS.glob("*.npz"))) == files
+    kept.FisherDetector(classifier, num_eigenvalues=3).features_of(images)
+    assert len(list(common.PARTS.glob("*.npz"))) == files + 1
+
+
+def test_two_runs_with_one_seed_give_the_same_numbers(common, script, tmp_path, monkeypatch):
+    run = script("run_figure3")
+    monkeypatch.setattr(run, "NETS", {"mnist": ("LeNet",)})
+    results = []
+    for index in range(2):
+        monkeypatch.setattr(common, "PARTS", tmp_path / f"parts{index}")
+        run.main(["--num-images", "20", "--output", str(tmp_path / f"{index}")])
+        results.append(json.loads((tmp_path / f"{index}" / "figure3_mnist.json").read_text()))
+    assert len(list((tmp_path / "parts0").iterdir())) == len(list((tmp_path / "parts1").iterdir())) > 0
+    for result in results:
+        del result["seconds"]
+    assert results[0] == results[1]
+    arrays = [np.load(tmp_path / f"{index}" / "figure3_mnist.npz") for index in range(2)]
+    for name in arrays[0]:
+        np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MNIST_SCRIPTS)
+def test_every_script_runs_and_is_drawn(name, common, script, tmp_path, monkeypatch):
+    run = script(f"run_{name}")
+    if name in ("table2", "figure3"):
+        monkeypatch.setattr(run, "NETS", {"mnist": ("LeNet",)})
+    count = "120" if name in ("table4", "claims", "protocols") else "30"
+    run.main(["--num-images", count, "--output", str(tmp_path / "results")])
+    (experiment,) = [one for one in script("reproduce").EXPERIMENTS if one.name == name]
+    text = script(experiment.drawn_by).section(tmp_path / "results")
+    assert f"run_{name}.py --num-images {count}" in text
+    for line in text.splitlines():
+        if line.startswith("!["):
+            assert (tmp_path / line.partition("(")[2].rstrip(")")).stat().st_size > 10_000
+
+
+def test_the_report_is_drawn_from_the_stored_results(script, tmp_path):
+    folder = tmp_path / "docs" / "results"
+    shutil.copytree(RESULTS, folder)
+    assert script("reproduce").report(folder, "--full") == RESULTS.with_suffix(".md").read_text(
+        encoding="utf-8"
+    )
+    # Every picture that the report shows is there.
+    for line in RESULTS.with_suffix(".md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("!["):
+            assert (RESULTS.parent / line.partition("(")[2].rstrip(")")).is_file()
+
+
+def test_results_that_are_there_are_not_computed_again(common, script, tmp_path):
+    reproduce = script("reproduce")
+    (figure2,) = [one for one in reproduce.EXPERIMENTS if one.name == "figure2"]
+    is_done = {"seed": 0, "is_quick": True}
+    assert not reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
+    stored = done(common, "run_figure2", "mnist") | {"is_quick": True}
+    (tmp_path / "figure2_mnist.json").write_text(json.dumps(stored))
+    assert reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
+    for changed in (
+        {"seed": 1},
+        {"is_quick": False},
+        {"code": "another"},
+        {"weights": {"LeNet": "another"}},
+        {"command": "python scripts/run_figure2.py --num-images 3"},
+    ):
+        (tmp_path / "figure2_mnist.json").write_text(json.dumps(stored | changed))
+        assert not reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
+
+
+def done(common, script_name, data):
+    """What a run_ script leaves, as far as reproduce.py looks at it."""
+    return {
+        "command": f"python scripts/{script_name}.py",
+        "code": common.code_digest(script_name),
+        "weights": common.weights_of(data),
+        "seed": 0,
+        "is_quick": False,
+    }
+
+
+def test_reproduce_says_how_long_it_takes_and_runs_what_is_missing(
+    common, script, tmp_path, monkeypatch, capsys
+):
+    reproduce = script("reproduce")
+    commands = []
+
+    def run(command, check):
+        commands.append(command)
+        data = command[command.index("--data") + 1]
+        assert "hours" in capsys.readouterr().out or len(commands) > 1
+        name = pathlib.Path(command[1]).stem
+        if len(commands) == 3:
+            return type("Failed", (), {"returncode": 1})
+        stored = done(common, name, data)
+        (tmp_path / "results" / f"{name.removeprefix('run_')}_{data}.json").write_text(json.dumps(stored))
+        return type("Done", (), {"returncode": 0})
+
+    (tmp_path / "results").mkdir()
+    monkeypatch.setattr(reproduce.subprocess, "run", run)
+    monkeypatch.setattr(reproduce, "report", lambda output, size: f"report {size}\n")
+    words = ["--full", "--output", str(tmp_path / "results")]
+    jobs = {(one.name, data) for one in reproduce.EXPERIMENTS for data in one.minutes}
+    # One fails: the others are computed all the same, and the report is of these.
+    with pytest.raises(SystemExit, match=r"Failed: table2 on mnist\..*go on from there"):
+        reproduce.main(words)
+    ran = [(pathlib.Path(command[1]).stem.removeprefix("run_"), command[3]) for command in commands]
+    assert len(ran) == len(jobs)
+    assert set(ran) == jobs
+    # It measures time.
+    assert ran[-1] == ("table1", "cifar10")
+    assert (tmp_path / "results.md").read_text() == "report --full\n"
+    # The same command runs what failed, and nothing else.
+    reproduce.main(words)
+    assert [pathlib.Path(command[1]).stem for command in commands[len(jobs) :]] == ["run_table2"]
+    reproduce.main([*words, "--only", "table5", "--data", "mnist", "--force"])
+    assert pathlib.Path(commands[-1][1]).stem == "run_table4"

@@ -1,0 +1,65 @@
+"""What the training scripts do to images and to files."""
+
+import importlib
+import pathlib
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+import keras_fisher as kf
+
+SCRIPTS = pathlib.Path(__file__).resolve().parent.parent / "scripts"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Returns a function that imports a script."""
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    yield importlib.import_module
+    for name in ("_training", "train_vgg"):
+        sys.modules.pop(name, None)
+
+
+def test_rounded_kernels_are_compressed_and_any_keras_reads_them(script, tmp_path):
+    training = script("_training")
+    model = kf.models.vgg(width=4)
+    # A bias that float16 does not have: biases and statistics stay as they are.
+    model.get_layer("logits").bias.assign(np.full(10, 0.1, np.float32))
+    before = [weight.copy() for weight in model.get_weights()]
+    training.round_kernels(model)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        assert new.dtype == np.float32
+        expected = old.astype(np.float16).astype(np.float32) if old.ndim > 1 else old
+        np.testing.assert_array_equal(new, expected)
+    assert any((old != new).any() for old, new in zip(before, model.get_weights(), strict=True))
+
+    model.save(tmp_path / "plain.keras")
+    training.save_compressed(model, tmp_path / "model.keras")
+    again = keras.models.load_model(tmp_path / "model.keras")
+    for old, new in zip(model.get_weights(), again.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    assert (tmp_path / "model.keras").stat().st_size < 0.75 * (tmp_path / "plain.keras").stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "plain.keras"]
+
+
+@pytest.mark.parametrize(("data", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))])
+def test_images_are_shifted_and_only_those_of_cifar10_are_mirrored(data, shape, script):
+    train_vgg = script("train_vgg")
+    # One bright pixel right of the middle tells where an image went.
+    middle = shape[0] // 2
+    images = np.zeros((200, *shape), np.float32)
+    images[:, middle, middle + 3] = 1.0
+    moved = train_vgg.augmentation(data)(images, (0, 1)).numpy()
+    assert moved.shape == images.shape
+    positions = np.array([np.argwhere(image[..., 0] == 1.0)[0] for image in moved])
+    most = train_vgg.MAX_SHIFT[data]
+    assert set(positions[:, 0] - middle) == set(range(-most, most + 1))
+    # Mirrored, column c becomes size − 1 − c.
+    is_right = positions[:, 1] >= middle + 3 - most
+    mirrored = shape[1] - 1 - (middle + 3)
+    is_left = positions[:, 1] <= mirrored + most
+    assert (is_right | is_left).all()
+    only_left = positions[:, 1] < middle + 3 - most
+    assert bool(only_left.any()) is train_vgg.IS_MIRRORED[data]
