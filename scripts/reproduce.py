@@ -20,6 +20,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Sequence
 
 import _drawing as drawing
@@ -110,11 +111,7 @@ def main(words: Sequence[str] | None = None) -> None:
         command += ["--seed", str(arguments.seed), "--output", str(output)]
         command += ["--quick"] if arguments.quick else []
         command += ["--data-dir", arguments.data_dir] if arguments.data_dir else []
-        if arguments.quick:
-            # One process: the next uses what one has traced, which is most of the time.
-            importlib.import_module(f"run_{one.name}").main(command[2:])
-        # A process for each: memory is given back.
-        elif subprocess.run(command, check=False).returncode:
+        if not run(one.name, command, in_this_process=arguments.quick):
             failed.append(f"{one.name} on {data}")
             print(f"run_{one.name}.py failed; the others go on.", flush=True)
     text = report(output, size)
@@ -123,6 +120,23 @@ def main(words: Sequence[str] | None = None) -> None:
     print(f"\nThe report is in {os.path.relpath(path)}")
     if failed:
         raise SystemExit(f"Failed: {', '.join(failed)}. Run the same command again to go on from there.")
+
+
+def run(name: str, command: list[str], *, in_this_process: bool) -> bool:
+    """Returns whether a run_ script came to its end.
+
+    With few images most of the time goes into tracing: in one process the next script uses what one has
+    traced. With many, a process for each gives memory back.
+    """
+    if not in_this_process:
+        return subprocess.run(command, check=False).returncode == 0
+    try:
+        importlib.import_module(f"run_{name}").main(command[2:])
+    # Whatever it is, the other experiments do not depend on it.
+    except Exception:
+        traceback.print_exc()
+        return False
+    return True
 
 
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:

@@ -195,7 +195,7 @@ def compare(directions: dict[str, common.Arrays]) -> dict[str, Any]:
         cosine = cosines(single[field], double[field])
         # An eigenvector has no sign.
         cosine = np.abs(cosine) if name == "OSSA" else cosine
-        is_none = ~single[field].reshape(len(cosine), -1).any(axis=1)
+        is_none = np.asarray(~single[field].reshape(len(cosine), -1).any(axis=1))
         report[name] = {
             "median_cosine": float(np.median(cosine)),
             "turned": common.share((cosine < limit) & ~is_none),

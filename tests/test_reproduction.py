@@ -377,3 +377,23 @@ def test_reproduce_says_how_long_it_takes_and_runs_what_is_missing(
     assert [pathlib.Path(command[1]).stem for command in commands[len(jobs) :]] == ["run_table2"]
     reproduce.main([*words, "--only", "table5", "--data", "mnist", "--force"])
     assert pathlib.Path(commands[-1][1]).stem == "run_table4"
+
+
+def test_a_quick_experiment_that_fails_does_not_stop_the_others(common, script, tmp_path, monkeypatch, capfd):
+    reproduce = script("reproduce")
+    ran = []
+
+    def main(words):
+        ran.append(words)
+        if len(ran) == 1:
+            raise RuntimeError("no such net")
+
+    for one in reproduce.EXPERIMENTS:
+        monkeypatch.setattr(script(f"run_{one.name}"), "main", main)
+    monkeypatch.setattr(reproduce, "report", lambda output, size: f"report {size}\n")
+    with pytest.raises(SystemExit, match="Failed: figure1 on mnist"):
+        reproduce.main(["--quick", "--data", "mnist", "--output", str(tmp_path / "results")])
+    assert len(ran) == sum("mnist" in one.minutes for one in reproduce.EXPERIMENTS)
+    assert all(words[:2] == ["--data", "mnist"] and "--quick" in words for words in ran)
+    assert "no such net" in capfd.readouterr().err
+    assert (tmp_path / "results.md").read_text() == "report --quick\n"
