@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import functools
 import hashlib
+import inspect
 import json
 import os
 import pathlib
@@ -213,7 +214,9 @@ def in_parts(
         settings: all else that the result depends on, as JSON or an object whose repr tells its settings.
         size: images a part.
     """
-    key = hashlib.sha256(f"{name} {_plain(settings)} {code_digest()} {weights_digest(classifier)}".encode())
+    # The library, and the file that `compute` is written in.
+    code = f"{code_digest()} {_file_digest(inspect.getfile(compute))}"
+    key = hashlib.sha256(f"{name} {_plain(settings)} {code} {weights_digest(classifier)}".encode())
     starts = range(0, len(images), size)
     found = []
     for start in rich.progress.track(starts, name):
@@ -227,6 +230,11 @@ def in_parts(
         with np.load(file) as kept:
             found.append(dict(kept))
     return {field: np.concatenate([arrays[field] for arrays in found]) for field in found[0]}
+
+
+@functools.cache
+def _file_digest(path: str) -> str:
+    return artefacts.sha256(pathlib.Path(path))[:16]
 
 
 def _plain(settings: Any) -> str:

@@ -4,6 +4,7 @@
 import importlib
 import json
 import pathlib
+import runpy
 import shutil
 import sys
 
@@ -73,6 +74,22 @@ def test_a_part_that_is_there_is_not_computed_again(common, digits):
     assert calls == [20, 20, 10, 10]
     np.testing.assert_array_equal(found["sum"], images.sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(found["label"], labels)
+
+
+def test_a_part_is_of_the_file_that_computes_it(common, tmp_path, digits):
+    images, labels = (array[:4] for array in digits)
+    found = []
+    path = tmp_path / "experiment.py"
+    for factor in (1, 2):
+        path.write_text(f"def compute(images, labels):\n    return {{'x': {factor} * labels}}\n")
+        # Another process would read the file anew.
+        common._file_digest.cache_clear()
+        module = runpy.run_path(str(path))
+        asked = common.in_parts(
+            "x", common.load_classifier("LeNet"), images, labels, module["compute"], "same"
+        )
+        found.append(asked["x"])
+    np.testing.assert_array_equal(found[1], 2 * found[0])
 
 
 @pytest.mark.parametrize("changed", ["name", "settings", "images", "labels", "bounds", "weights", "dtype"])
