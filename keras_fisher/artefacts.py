@@ -23,7 +23,7 @@ from typing import Any
 from keras_fisher.checks import message
 
 _PACKAGE = pathlib.Path(__file__).resolve().parent
-_DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "scikit-learn", "keras-fisher")
+_DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "keras-fisher")
 
 
 def saved_model_path(name: str) -> pathlib.Path:

@@ -110,6 +110,11 @@ def save(output: pathlib.Path, name: str, drawn: Figure) -> str:
     return f"![{name}]({output.name}/{path.name})\n"
 
 
+def is_apart(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Returns whether the intervals of two numbers have no point in common."""
+    return first["low"] > second["high"] or second["low"] > first["high"]
+
+
 def agrees(sample: dict[str, Any], paper: float) -> str:
     """Returns how an estimate stands to the paper's number."""
     if sample["value"] is None:

@@ -1,48 +1,42 @@
-"""Detectors whose features are kept on disk, as `_reproduction.in_parts` keeps them."""
+"""Detectors whose features are kept on disk, as `_parts.in_parts` keeps them."""
 
 from __future__ import annotations
 
-import _reproduction as common
+import _parts as parts
 import numpy as np
 
 import keras_fisher as kf
-from keras_fisher.detectors import baselines
 
 
-class _Kept(kf.detectors.Detector):
-    """Keeps what `features_of` of the detector that it is mixed into returns."""
+class Kept(kf.detectors.Detector):
+    """The features of other detectors, side by side, with the head of the first."""
+
+    def __init__(self, classifier: kf.Classifier, detectors: tuple[kf.detectors.Detector, ...]) -> None:
+        first = detectors[0]
+        super().__init__(classifier, first.head, seed=first.seed, threshold=first.threshold)
+        self.detectors = detectors
 
     def features_of(self, images: np.ndarray) -> np.ndarray:
-        # All settings that features depend on; a reference is told by what is in it.
-        settings = {
-            name: common.digest(value) if isinstance(value, np.ndarray) else value
-            for name, value in self.get_params().items()
-            if name not in ("classifier", "head", "threshold")
-        }
-
-        def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
-            return {"features": super(_Kept, self).features_of(images)}
-
-        labels = np.zeros(len(images), np.int64)
-        name = f"features of {type(self).__name__}"
-        return common.in_parts(name, self.classifier, images, labels, compute, settings)["features"]
+        """Returns the features of all of them, each computed once."""
+        return np.concatenate([_features_of(detector, images) for detector in self.detectors], axis=1)
 
 
-class FisherDetector(_Kept, kf.FisherDetector):
-    """See kf.FisherDetector."""
+def kept(*detectors: kf.detectors.Detector) -> Kept:
+    """Returns a detector with the features of these, which are kept."""
+    return Kept(detectors[0].classifier, detectors)
 
 
-class SoftmaxDetector(_Kept, kf.detectors.SoftmaxDetector):
-    """See kf.detectors.SoftmaxDetector."""
+def _features_of(detector: kf.detectors.Detector, images: np.ndarray) -> np.ndarray:
+    # All settings that features depend on; a reference is told by what is in it.
+    settings = {
+        name: parts.digest(value) if isinstance(value, np.ndarray) else value
+        for name, value in detector.get_params().items()
+        if name not in ("classifier", "head", "threshold")
+    }
 
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
+        return {"features": detector.features_of(images)}
 
-class KernelDensityDetector(_Kept, baselines.KernelDensityDetector):
-    """See kf.detectors.baselines."""
-
-
-class DropoutUncertaintyDetector(_Kept, baselines.DropoutUncertaintyDetector):
-    """See kf.detectors.baselines."""
-
-
-class DensityUncertaintyDetector(_Kept, baselines.DensityUncertaintyDetector):
-    """See kf.detectors.baselines."""
+    labels = np.zeros(len(images), np.int64)
+    name = f"features of {type(detector).__name__}"
+    return parts.in_parts(name, detector.classifier, images, labels, compute, settings)["features"]

@@ -16,10 +16,17 @@ import tensorflow as tf
 from keras_fisher import artefacts
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
+SAVED_MODELS = REPOSITORY / "saved_models"
 
 
 def argument_parser(description: str | None, folder: str, epochs: int) -> argparse.ArgumentParser:
-    """Returns a parser of --epochs, --seed, --output (by default saved_models/`folder`) and --data-dir."""
+    """Returns a parser of --epochs, --seed, --output and --data-dir.
+
+    Args:
+        description: of the script.
+        folder: of saved_models/, for the help; without --output it is for the script to choose.
+        epochs: the default.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -30,7 +37,6 @@ def argument_parser(description: str | None, folder: str, epochs: int) -> argpar
     parser.add_argument(
         "--output",
         type=pathlib.Path,
-        default=REPOSITORY / "saved_models" / folder,
         help=f"folder to write to (default: saved_models/{folder})",
     )
     parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")

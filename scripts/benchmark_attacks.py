@@ -133,7 +133,8 @@ def mnist(count: int) -> Setting:
 def cifar10(count: int, data_dir: str | None) -> Setting:
     images, labels = kf.datasets.load("cifar10", "test[:400]", data_dir=data_dir)
     return right(
-        Setting("vgg", kf.Classifier(kf.models.vgg(weights="cifar10")), images, labels, 0.5, 20, 0.01), count
+        Setting("vgg", kf.Classifier(kf.models.vgg(weights="cifar10_narrow")), images, labels, 0.5, 20, 0.01),
+        count,
     )
 
 

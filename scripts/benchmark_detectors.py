@@ -171,7 +171,7 @@ def run_adaptive(arguments: argparse.Namespace) -> None:
 
 
 def run_cifar10(arguments: argparse.Namespace) -> None:
-    classifier = kf.Classifier(kf.models.vgg(weights="cifar10"))
+    classifier = kf.Classifier(kf.models.vgg(weights="cifar10_narrow"))
     images, labels = kf.datasets.load("cifar10", "test", data_dir=arguments.data_dir)
     # The first 1,000 served to try things.
     chosen = 1000 + np.flatnonzero(classifier.predict(images[1000:]) == labels[1000:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pathlib
+from typing import Any
 
 import _drawing as drawing
 import numpy as np
@@ -36,7 +37,7 @@ def section(output: pathlib.Path) -> str:
         rows = []
         for name, one in numbers["eigenvalue"].items():
             quartile = ", ".join(drawing.MISSING if x is None else f"{x:.2f}" for x in one["quartiles"])
-            score = f"{one['auc_percent']:.1f}" if "auc_percent" in one else ""
+            score = drawing.number(one["auc"]) if "auc" in one else ""
             rows.append([name, f"{one['n']:,}", quartile, score])
         peak = along["epsilons"][along["epsilon_step_of_median_peak"]]
         epsilon = result["config"]["epsilon"]
@@ -46,15 +47,29 @@ def section(output: pathlib.Path) -> str:
             drawing.table(
                 ["log10 λ₁ of images", "n", "quartiles", "AUC % of λ₁ itself, against clean"], rows
             ),
-            f"{drawing.TITLES[data]}: as in the paper, log λ₁ of clean images is roughly Gaussian, and that "
-            "of adversarial images larger by orders of magnitude and dense there; the overlap that the "
-            "paper speaks of is that of a fixed norm, where images that resist count too. Along OSSA λ₁ "
-            f"rises at first on {drawing.number(along['rises_at_first'])} % of the images, its median up to "
-            f"a norm of {peak:g}, and is above its start at the end on "
+            distribution(drawing.TITLES[data], numbers["eigenvalue"]),
+            f"Along OSSA λ₁ rises at first on {drawing.number(along['rises_at_first'])} % of the images, its "
+            f"median up to a norm of {peak:g}, and is above its start at the end on "
             f"{drawing.number(along['rises_to_the_end'])} %: beyond the boundary it levels off or falls, "
             "which the paper's figure stops short of.\n",
         ]
     return "\n".join(parts)
+
+
+def distribution(title: str, sets: dict[str, Any]) -> str:
+    """Returns how the sets lie to each other, and to the paper's words."""
+    clean, least, fixed = (sets[name] for name in ("clean", "FGM, least norm", "FGM, fixed norm"))
+    rise = least["quartiles"][1] - clean["quartiles"][1]
+    widths = [one["quartiles"][2] - one["quartiles"][0] for one in (clean, least)]
+    is_dense = "as in the paper they lie denser" if widths[1] < widths[0] else "they do not lie denser"
+    return (
+        f'{title}: the paper has log λ₁ of clean images "approximately" Gaussian; ours has a skewness of '
+        f"{clean['skewness']:.2f}, where a Gaussian has 0. Images at the least norm are above by {rise:.1f} "
+        f"orders of magnitude in the median, and {is_dense} than clean ones (between quartiles "
+        f"{widths[1]:.1f} orders against {widths[0]:.1f}). The overlap that the paper speaks of is that of "
+        f"one norm for all, where images that resist count too: {drawing.number(fixed['auc'])} % against "
+        f"{drawing.number(least['auc'])} %.\n"
+    )
 
 
 if __name__ == "__main__":

@@ -78,12 +78,13 @@ class Table1:
     ) -> tuple[dict[str, Any], kf.Spectrum, np.ndarray]:
         """Returns the row of a photo, its exact spectrum, and the factor F (classes, pixels) of the paper."""
         images = photo.image[None]
+        count = min(NUM_KEPT, classifier.num_classes - 1)
         if self._classifier is not classifier:
             self._classifier = classifier
             self._gradients = ClassGradients(classifier)
             self._gradient = gradient_pass(classifier)
             self._gradients(photo.image, np.arange(2))
-            kf.fisher_spectrum(classifier, images, 1, "exact", eigenvectors=False)
+            kf.fisher_spectrum(classifier, images, count, "exact", eigenvectors=False)
         probabilities = self._gradients.probabilities(photo.image)
         label = np.array([probabilities.argmax()])
 
@@ -92,7 +93,6 @@ class Table1:
 
         one_gradient, one_of_ours = in_turn(lambda: self._gradient(images, label), ours)
         spectrum = ours()
-        count = min(NUM_KEPT, classifier.num_classes - 1)
         start = time.perf_counter()
         exact = kf.fisher_spectrum(classifier, images, count, "exact", eigenvectors=False)
         seconds_of_exact = time.perf_counter() - start

@@ -95,6 +95,11 @@ def main(words: Sequence[str] | None = None) -> None:
         for data in one.minutes
         if arguments.data in (None, data) and minutes(one, data, is_quick=arguments.quick) is not None
     ]
+    if not jobs:
+        raise SystemExit(
+            f"No experiment is {arguments.only} on {arguments.data or 'any data set'} with {size}"
+            f"{', which leaves ImageNet out. Ask for --full' if arguments.quick else ''}."
+        )
     jobs.sort(key=lambda job: job[0].name == "table1")
     missing = [
         job
@@ -165,15 +170,15 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
 
 def is_done(output: pathlib.Path, one: Experiment, data: str, *, seed: int, is_quick: bool) -> bool:
     """Returns whether the results are there, of this code, seed and size."""
-    # Not at the top: it imports TensorFlow, which --help does not need.
-    common = importlib.import_module("_reproduction")
+    # Not at the top: they import TensorFlow, which --help does not need.
+    nets, parts = (importlib.import_module(module) for module in ("_nets", "_parts"))
     path = output / f"{one.name}_{data}.json"
     if not path.is_file():
         return False
     result = json.loads(path.read_text(encoding="utf-8"))
     expected = {
-        "code": common.code_digest(f"run_{one.name}"),
-        "weights": common.weights_of(data),
+        "code": parts.code_digest(f"run_{one.name}"),
+        "weights": nets.stored_weights(result["weights"]),
         "is_quick": is_quick,
         "seed": seed,
     }
@@ -194,8 +199,7 @@ def announce(
     hours = f"{total / 60:.1f} hours" if total >= 60 else f"{total:.0f} minutes"
     print(
         f"{len(jobs)} experiments, {len(jobs) - len(missing)} of them done. The others take about {hours} on "
-        "two "
-        f"cores; stop at any time, the same command goes on.",
+        "two cores; stop at any time, the same command goes on.",
         flush=True,
     )
 
@@ -213,8 +217,8 @@ def report(output: pathlib.Path, size: str) -> str:
 
 def net_folders() -> list[tuple[str, pathlib.Path]]:
     """Returns the names of the nets with their folders, of those that are trained."""
-    common = importlib.import_module("_reproduction")
-    folders = {net.name: SCRIPTS.parent / "saved_models" / net.folder for net in common.NETS.values()}
+    nets = importlib.import_module("_nets").NETS
+    folders = {net.name: SCRIPTS.parent / "saved_models" / net.folder for net in nets.values()}
     return [(name, folder) for name, folder in folders.items() if folder.is_dir()]
 
 

@@ -16,9 +16,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import _kept_detectors as kept
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
+from _kept_detectors import kept
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.pipeline import make_pipeline
@@ -31,50 +34,62 @@ NUM_EIGENVALUES = (1, 2, 3, 5, 9, 20)
 #: The setting that stands when another varies: kf.FisherDetector's own.
 DEPTH, TREES = 5, 100
 STRENGTHS = {"mnist": (1.0, 1.5, 2.0, 3.0), "cifar10": (0.25, 0.5, 1.0, 2.0)}
+ACTIVATIONS = ("LeNet", "LeNet, ELU")
 NUM_DRAWS = (2, 10, 100, 1000)
 FRACTIONS = (0.5, 0.1, 0.4)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 500}, {"mnist": 120, "cifar10": 25})
+    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 300}, {"mnist": 120, "cifar10": 25})
     parser.prog = "run_claims.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
     numbers = {"forest": forest(arguments), "sampling": sampling(arguments)}
+    used = (nets.NET_OF[arguments.data],)
     if arguments.data == "mnist":
         numbers["activations"] = activations(arguments)
-    common.write(arguments, f"claims_{arguments.data}", started, numbers, depth=DEPTH, trees=TREES)
+        used = ACTIVATIONS
+    config = {
+        "depth": DEPTH,
+        "trees": TREES,
+        "fractions": FRACTIONS,
+        "epsilon": common.EPSILON[arguments.data],
+        "search": parts.LEAST_NORM,
+    }
+    common.write(arguments, f"claims_{arguments.data}", started, numbers, used, **config)
 
 
 def forest(arguments: Any) -> dict[str, Any]:
     """Returns the AUC for each setting of the forest, and across strengths, one varied at a time."""
     data, seed = arguments.data, arguments.seed
-    classifier = common.load_classifier(common.NET_OF[data])
+    classifier = nets.load_classifier(nets.NET_OF[data])
     images, labels = common.right_images(arguments, [classifier])
     heads = {f"depth {depth}": one_forest(depth, TREES, seed) for depth in DEPTHS}
     heads |= {f"{count} trees": one_forest(DEPTH, count, seed) for count in NUM_TREES}
     heads |= {f"{count} eigenvalues": first_columns(count, seed) for count in NUM_EIGENVALUES}
-    detectors = {name: kept.FisherDetector(classifier, head=head, seed=seed) for name, head in heads.items()}
+    detectors = {
+        name: kept(kf.FisherDetector(classifier, head=head, seed=seed)) for name, head in heads.items()
+    }
     middle = f"ε = {common.EPSILON[data]:g}"
     attacks = {
-        f"ε = {epsilon:g}": common.attacked(kf.attacks.OSSA(epsilon, seed=seed), classifier, images, labels)
+        f"ε = {epsilon:g}": parts.attacked(kf.attacks.OSSA(epsilon, seed=seed), classifier, images, labels)
         for epsilon in STRENGTHS[data]
     }
     shared = {"fit_to": "all", "fractions": FRACTIONS, "false_positive_rates": (0.1,), "seed": seed}
     settings = kf.detectors.evaluate(detectors, {middle: attacks[middle]}, images, labels, **shared)
-    default = {"eigenvalues": kept.FisherDetector(classifier, seed=seed)}
+    default = {"eigenvalues": kept(kf.FisherDetector(classifier, seed=seed))}
     strengths = kf.detectors.evaluate(default, attacks, images, labels, **shared)
 
     def across(fitted: str, tested: str) -> dict[str, Any]:
         cell = strengths.cell(detector="eigenvalues", trained_on=fitted, attack=tested, subset="all")
-        return {"trained_on": fitted, "attack": tested, "auc": common.auc(cell)}
+        return {"trained_on": fitted, "attack": tested, "auc": estimates.auc_of(cell)}
 
     cells = {
         name: settings.cell(detector=name, trained_on=middle, attack=middle, subset="all") for name in heads
     }
     return {
         "attack": f"OSSA, {middle}",
-        "settings": {name: common.auc(cell) for name, cell in cells.items()},
+        "settings": {name: estimates.auc_of(cell) for name, cell in cells.items()},
         "strengths": [across(fitted, tested) for fitted in attacks for tested in attacks],
     }
 
@@ -92,7 +107,7 @@ def first_columns(count: int, seed: int) -> Any:
 
 def sampling(arguments: Any) -> dict[str, Any]:
     """Returns λ₁ by draws over the true one, and what OSSA with draws does, beside OSSA and noise."""
-    classifier = common.load_classifier(common.NET_OF[arguments.data])
+    classifier = nets.load_classifier(nets.NET_OF[arguments.data])
     images, labels = common.right_images(arguments, [classifier])
     images, labels = images[: len(images) // 2], labels[: len(labels) // 2]
     exact = first_eigenvalues("exact", classifier, images, labels, arguments.seed)
@@ -109,16 +124,16 @@ def sampling(arguments: Any) -> dict[str, Any]:
         ratio = found / exact
         ratios[name] = {
             "median_ratio": float(np.median(ratio)),
-            "below_1_percent": common.share(ratio < 0.01),
-            "off_by_less_than_10_percent": common.share(np.abs(ratio - 1) < 0.1),
+            "below_1_percent": estimates.share(ratio < 0.01),
+            "off_by_less_than_10_percent": estimates.share(np.abs(ratio - 1) < 0.1),
         }
     report = {}
     for name, attack in attacks.items():
-        found = common.least_norms(attack, classifier, images, labels)
+        found = parts.least_norms(attack, classifier, images, labels)
         fooled = found["success"]
         report[name] = {
-            "fooled": common.share(fooled),
-            "norm": common.mean(found["norms"][fooled]),
+            "fooled": estimates.share(fooled),
+            "norm": estimates.mean(found["norms"][fooled]),
             "eigenvalue": ratios.get(name),
         }
     return report
@@ -129,33 +144,33 @@ def first_eigenvalues(
 ) -> np.ndarray:
     """Returns λ₁ (n,) by the solver."""
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         found = kf.fisher_spectrum(
             classifier, images, num_eigenpairs=1, solver=solver, eigenvectors=False, seed=seed
         )
         return {"first": found.eigenvalues[:, 0]}
 
     settings = solver, seed
-    return common.in_parts("eigenvalues", classifier, images, labels, compute, settings)["first"]
+    return parts.in_parts("eigenvalues", classifier, images, labels, compute, settings)["first"]
 
 
 def activations(arguments: Any) -> dict[str, Any]:
     """Returns least norms and AUC of LeNet-5 with ReLU and with ELU."""
     report = {}
-    for name in ("LeNet", "LeNet, ELU"):
-        classifier = common.load_classifier(name)
+    for name in ACTIVATIONS:
+        classifier = nets.load_classifier(name)
         images, labels = common.right_images(arguments, [classifier])
         rows: dict[str, Any] = {}
         for attack in (kf.attacks.FGM(clip=False), kf.attacks.OSSA(clip=False, seed=arguments.seed)):
-            found = common.least_norms(attack, classifier, images, labels)
+            found = parts.least_norms(attack, classifier, images, labels)
             rows[type(attack).__name__] = {
-                "fooled": common.share(found["success"]),
-                "norm": common.mean(found["norms"][found["success"]]),
+                "fooled": estimates.share(found["success"]),
+                "norm": estimates.mean(found["norms"][found["success"]]),
             }
         attack = kf.attacks.OSSA(common.EPSILON["mnist"], seed=arguments.seed)
         evaluation = kf.detectors.evaluate(
-            {"eigenvalues": kept.FisherDetector(classifier, seed=arguments.seed)},
-            {"OSSA": common.attacked(attack, classifier, images, labels)},
+            {"eigenvalues": kept(kf.FisherDetector(classifier, seed=arguments.seed))},
+            {"OSSA": parts.attacked(attack, classifier, images, labels)},
             images,
             labels,
             fit_to="all",
@@ -164,7 +179,7 @@ def activations(arguments: Any) -> dict[str, Any]:
             seed=arguments.seed,
         )
         cell = evaluation.cell(detector="eigenvalues", trained_on="OSSA", attack="OSSA", subset="all")
-        report[name] = rows | {"auc": common.auc(cell)}
+        report[name] = rows | {"auc": estimates.auc_of(cell)}
     return report
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import _nets as nets
 import _reproduction as common
 import numpy as np
 
@@ -23,7 +24,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.prog = "run_figure1.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
-    classifier = common.load_classifier(common.NET_OF[arguments.data])
+    classifier = nets.load_classifier(nets.NET_OF[arguments.data])
     images, labels = common.right_images(arguments, [classifier])
     # The first of each class, and then as many again where OSSA fools none of them.
     attack = kf.attacks.OSSA(seed=arguments.seed)
@@ -47,7 +48,7 @@ def main(words: Sequence[str] | None = None) -> None:
         "answers": [int(found.predictions[0]) for _, found in shown],
         "norms": [float(found.norms[0]) for _, found in shown],
     }
-    common.write(arguments, f"figure1_{arguments.data}", started, numbers)
+    common.write(arguments, f"figure1_{arguments.data}", started, numbers, [nets.NET_OF[arguments.data]])
 
 
 if __name__ == "__main__":

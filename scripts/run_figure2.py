@@ -12,6 +12,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
 
@@ -25,12 +28,12 @@ NINETY = 0.9
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 500}, {"mnist": 100, "cifar10": 20})
+    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 300}, {"mnist": 100, "cifar10": 20})
     parser.prog = "run_figure2.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
     data, seed = arguments.data, arguments.seed
-    classifier = common.load_classifier(common.NET_OF[data])
+    classifier = nets.load_classifier(nets.NET_OF[data])
     images, labels = common.right_images(arguments, [classifier])
     one_step = {
         f"{name}{', clipped' if clip else ''}": attack
@@ -60,7 +63,8 @@ def main(words: Sequence[str] | None = None) -> None:
             for name, attack in iterative.items()
         },
     }
-    common.write(arguments, f"figure2_{data}", started, numbers, step_size=common.STEP_SIZE[data])
+    used = [nets.NET_OF[data]]
+    common.write(arguments, f"figure2_{data}", started, numbers, used, step_size=common.STEP_SIZE[data])
 
 
 def curve(
@@ -73,21 +77,21 @@ def curve(
     """Returns the curve over `epsilons` or `iterations` with its 95 % band, and where it reaches 90 %."""
     ((argument, points),) = values.items()
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         found = kf.attacks.fooling_curve(attack, classifier, images, labels, **{argument: points})
         return {"success": found.success.T}
 
     name = f"curve of {type(attack).__name__}"
-    success = common.in_parts(name, classifier, images, labels, compute, (attack, argument, list(points)))
+    success = parts.in_parts(name, classifier, images, labels, compute, (attack, argument, list(points)))
     fooled = success["success"]
-    shares = [common.share(column) for column in fooled.T]
+    shares = [estimates.share(column) for column in fooled.T]
     return {
         argument: points,
         "percent": [one["value"] for one in shares],
         "low": [one["low"] for one in shares],
         "high": [one["high"] for one in shares],
         "n": len(fooled),
-        "at_90_percent": common.bootstrap(lambda rows: first_at(rows, points), fooled),
+        "at_90_percent": estimates.bootstrap(lambda rows: first_at(rows, points), fooled),
     }
 
 

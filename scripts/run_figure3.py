@@ -14,6 +14,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
 
@@ -28,7 +31,7 @@ NO_BALL = 1e3
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 800, "cifar10": 800}, {"mnist": 100, "cifar10": 20})
+    parser = common.add_options(__doc__, {"mnist": 800, "cifar10": 400}, {"mnist": 100, "cifar10": 20})
     parser.prog = "run_figure3.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
@@ -39,13 +42,21 @@ def main(words: Sequence[str] | None = None) -> None:
         numbers[name] = correlate(arrays)
         points |= {f"{name}/{field}": array.astype(np.float32) for field, array in arrays.items()}
     common.write_arrays(arguments, f"figure3_{data}", **points)
-    step = common.STEP_SIZE[data]
-    common.write(arguments, f"figure3_{data}", started, numbers, search=common.LEAST_NORM, step_size=step)
+    common.write(
+        arguments,
+        f"figure3_{data}",
+        started,
+        numbers,
+        NETS[data],
+        search=parts.LEAST_NORM,
+        step_size=common.STEP_SIZE[data],
+        iterations=MOST_ITERATIONS,
+    )
 
 
-def measure(arguments: Any, name: str) -> common.Arrays:
+def measure(arguments: Any, name: str) -> parts.Arrays:
     """Returns log10 λ₁, and both least norms; NaN where the attack did not fool the net."""
-    classifier = common.load_classifier(name)
+    classifier = nets.load_classifier(name)
     images, labels = common.right_images(arguments, [classifier])
     many_steps = kf.attacks.IterativeOSSA(
         NO_BALL,
@@ -54,17 +65,17 @@ def measure(arguments: Any, name: str) -> common.Arrays:
         steps=MOST_ITERATIONS,
     )
 
-    def eigenvalues(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def eigenvalues(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         found = kf.fisher_spectrum(classifier, images, num_eigenpairs=1, solver="exact", eigenvectors=False)
         return {"first": found.eigenvalues[:, 0]}
 
-    def iterate(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def iterate(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         found = many_steps(classifier, images, labels)
         return {"norms": found.norms, "success": found.success}
 
-    first = common.in_parts("eigenvalues", classifier, images, labels, eigenvalues, "exact")["first"]
-    one = common.least_norms(kf.attacks.OSSA(clip=False, seed=arguments.seed), classifier, images, labels)
-    many = common.in_parts("iterative OSSA", classifier, images, labels, iterate, many_steps)
+    first = parts.in_parts("eigenvalues", classifier, images, labels, eigenvalues, "exact")["first"]
+    one = parts.least_norms(kf.attacks.OSSA(clip=False, seed=arguments.seed), classifier, images, labels)
+    many = parts.in_parts("iterative OSSA", classifier, images, labels, iterate, many_steps)
     # An eigenvalue below the smallest double has no logarithm; ten orders below any that matters.
     logarithms = np.log10(np.maximum(first, 1e-300))
     return {
@@ -74,17 +85,18 @@ def measure(arguments: Any, name: str) -> common.Arrays:
     }
 
 
-def correlate(arrays: common.Arrays) -> dict[str, Any]:
-    """Returns the rank correlations over the images that were fooled, and with the others at infinity."""
+def correlate(arrays: parts.Arrays) -> dict[str, Any]:
+    """Returns correlations of the images that were fooled, and of ranks with the others at infinity."""
     report: dict[str, Any] = {"n": len(arrays["log10_eigenvalue"])}
     for kind in ("one_step", "iterative"):
         norms, fooled = arrays[kind], np.isfinite(arrays[kind])
         report[kind] = {
-            "fooled": common.share(fooled),
-            "norm": common.mean(norms[fooled]),
-            "spearman": common.spearman(arrays["log10_eigenvalue"][fooled], norms[fooled]),
+            "fooled": estimates.share(fooled),
+            "norm": estimates.mean(norms[fooled]),
+            "spearman": estimates.spearman(arrays["log10_eigenvalue"][fooled], norms[fooled]),
+            "pearson": estimates.pearson(arrays["log10_eigenvalue"][fooled], norms[fooled]),
             # Ranks only: any number above all others will do.
-            "spearman_of_all": common.spearman(arrays["log10_eigenvalue"], np.where(fooled, norms, 1e9)),
+            "spearman_of_all": estimates.spearman(arrays["log10_eigenvalue"], np.where(fooled, norms, 1e9)),
         }
     return report
 

@@ -12,9 +12,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
-from sklearn.metrics import roc_auc_score
+import scipy.stats
 
 import keras_fisher as kf
 
@@ -25,12 +28,12 @@ NUM_SHOWN = 5
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 10_000, "cifar10": 1000}, {"mnist": 200, "cifar10": 40})
+    parser = common.add_options(__doc__, {"mnist": 10_000, "cifar10": 600}, {"mnist": 200, "cifar10": 40})
     parser.prog = "run_figure4.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
     data = arguments.data
-    classifier = common.load_classifier(common.NET_OF[data])
+    classifier = nets.load_classifier(nets.NET_OF[data])
     images, labels = common.right_images(arguments, [classifier])
     sets = distributions(arguments, classifier, images, labels)
     num_along = min(NUM_ALONG[data], len(images) // (4 if arguments.quick else 1))
@@ -38,37 +41,41 @@ def main(words: Sequence[str] | None = None) -> None:
     common.write_arrays(
         arguments,
         f"figure4_{data}",
-        **{name: array.astype(np.float32) for name, array in sets.items()},
+        **{name: values.astype(np.float32) for name, (values, _) in sets.items()},
         along=along.astype(np.float32),
     )
     numbers = {"eigenvalue": summarise(sets), "along": {"epsilons": EPSILONS[data], **describe(along)}}
-    common.write(arguments, f"figure4_{data}", started, numbers, epsilon=common.EPSILON[data])
+    used = [nets.NET_OF[data]]
+    config = {"epsilon": common.EPSILON[data], "search": parts.LEAST_NORM}
+    common.write(arguments, f"figure4_{data}", started, numbers, used, **config)
 
 
 def distributions(
     arguments: Any, classifier: kf.Classifier, images: np.ndarray, labels: np.ndarray
-) -> common.Arrays:
-    """Returns log10 λ₁ of each set of images."""
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Returns log10 λ₁ of each set of images, and which of `images` each was made of."""
     epsilon = common.EPSILON[arguments.data]
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         fixed = kf.attacks.FGM(epsilon)(classifier, images, labels)
         least = kf.attacks.least_perturbation(
-            kf.attacks.FGM(), classifier, images, labels, **common.LEAST_NORM
+            kf.attacks.FGM(), classifier, images, labels, **parts.LEAST_NORM
         )
         noisy = kf.detectors.matched_noise(classifier, images, fixed.norms, seed=arguments.seed)
         sets = {"clean": images, "noisy": noisy, "fixed": fixed.images, "least": least.images}
         found = {name: first_eigenvalue(classifier, array) for name, array in sets.items()}
         return found | {"fixed_success": fixed.success, "least_success": least.success}
 
-    found = common.in_parts("λ₁", classifier, images, labels, compute, (epsilon, arguments.seed))
-    return {
-        "clean": found["clean"],
-        "noisy": found["noisy"],
-        "FGM, least norm": found["least"][found["least_success"]],
-        "FGM, fixed norm": found["fixed"],
-        "FGM, fixed norm, successful": found["fixed"][found["fixed_success"]],
+    found = parts.in_parts("λ₁", classifier, images, labels, compute, (epsilon, arguments.seed))
+    everything = np.ones(len(images), bool)
+    sets = {
+        "clean": (found["clean"], everything),
+        "noisy": (found["noisy"], everything),
+        "FGM, least norm": (found["least"], found["least_success"]),
+        "FGM, fixed norm": (found["fixed"], everything),
+        "FGM, fixed norm, successful": (found["fixed"], found["fixed_success"]),
     }
+    return {name: (values[chosen], np.flatnonzero(chosen)) for name, (values, chosen) in sets.items()}
 
 
 def first_eigenvalue(classifier: kf.Classifier, images: np.ndarray) -> np.ndarray:
@@ -79,10 +86,10 @@ def first_eigenvalue(classifier: kf.Classifier, images: np.ndarray) -> np.ndarra
 
 def eigenvalues_along(arguments: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """Returns log10 of the top five eigenvalues (n, epsilons, five) at the end of each step."""
-    classifier = common.load_classifier(common.NET_OF[arguments.data], bounded=False)
+    classifier = nets.load_classifier(nets.NET_OF[arguments.data], bounded=False)
     epsilons = EPSILONS[arguments.data]
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         found = []
         for epsilon in epsilons:
             moved = images
@@ -93,19 +100,23 @@ def eigenvalues_along(arguments: Any, images: np.ndarray, labels: np.ndarray) ->
         return {"along": np.stack(found, axis=1)}
 
     settings = list(epsilons), arguments.seed
-    return common.in_parts("along OSSA", classifier, images, labels, compute, settings, 50)["along"]
+    return parts.in_parts("along OSSA", classifier, images, labels, compute, settings, 50)["along"]
 
 
-def summarise(sets: common.Arrays) -> dict[str, Any]:
+def summarise(sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
     """Returns quartiles of log10 λ₁, and its AUC as a score against clean images."""
     report: dict[str, Any] = {}
-    for name, values in sets.items():
+    clean, sources = sets["clean"]
+    for name, (values, rows) in sets.items():
         low, middle, high = np.percentile(values, [25, 50, 75]) if len(values) else [None] * 3
-        report[name] = {"quartiles": [low, middle, high], "n": len(values)}
+        skewness = float(scipy.stats.skew(values)) if len(values) else None
+        report[name] = {"quartiles": [low, middle, high], "skewness": skewness, "n": len(values)}
         if name != "clean" and len(values):
-            is_adversarial = np.repeat([0, 1], [len(sets["clean"]), len(values)])
-            auc = roc_auc_score(is_adversarial, np.concatenate([sets["clean"], values]))
-            report[name]["auc_percent"] = 100 * auc
+            is_adversarial = np.repeat([False, True], [len(clean), len(values)])
+            scores = np.concatenate([clean, values])
+            report[name]["auc"] = estimates.auc(
+                is_adversarial, scores, np.concatenate([sources, rows]), len(values)
+            )
     return report
 
 
@@ -115,8 +126,8 @@ def describe(along: np.ndarray) -> dict[str, Any]:
     peak = first.max(axis=1)
     return {
         "quartiles": np.percentile(first, [25, 50, 75], axis=0).T,
-        "rises_at_first": common.share(first[:, 1] > first[:, 0]),
-        "rises_to_the_end": common.share(first[:, -1] > first[:, 0]),
+        "rises_at_first": estimates.share(first[:, 1] > first[:, 0]),
+        "rises_to_the_end": estimates.share(first[:, -1] > first[:, 0]),
         "median_rise_to_peak": float(np.median(peak - first[:, 0])),
         "epsilon_step_of_median_peak": int(np.argmax(np.median(first, axis=0))),
         "n": len(along),

@@ -20,13 +20,15 @@ import time
 from collections.abc import Sequence
 
 import _imagenet
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 from PIL import Image
 
 from keras_fisher import artefacts
 
 SCRIPTS = pathlib.Path(__file__).resolve().parent
-LITE0 = common.REPOSITORY / "runs" / "efficientnet_lite0.keras"
+LITE0 = nets.REPOSITORY / "runs" / "efficientnet_lite0.keras"
 #: script → what of it is kept.
 PARTS = {
     "table2": ("summary.json",),
@@ -54,7 +56,7 @@ def main(words: Sequence[str] | None = None) -> None:
     for name, kept in PARTS.items():
         # The scripts refuse rows of another code or seed.
         key = f"{pathlib.Path(model).stem}_{arguments.seed}_{_imagenet.code_digest()}"
-        folder = common.PARTS / f"imagenet_{name}_{key}"
+        folder = parts.PARTS / f"imagenet_{name}_{key}"
         options = ["--model", model, "--seed", str(arguments.seed), "--output", str(folder)]
         # Figure 1c shows five.
         count = min(arguments.num_images, 5) if name == "figure1c" else arguments.num_images
@@ -64,7 +66,7 @@ def main(words: Sequence[str] | None = None) -> None:
                 keep_picture(folder / file, arguments.output / f"imagenet_{file}")
             else:
                 numbers[name] = json.loads((folder / file).read_text(encoding="utf-8"))
-    common.write(arguments, "imagenet_ilsvrc", started, numbers)
+    common.write(arguments, "imagenet_ilsvrc", started, numbers, [], model=pathlib.Path(model).stem)
 
 
 def run(script: pathlib.Path, options: Sequence[str]) -> None:

@@ -15,9 +15,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import _kept_detectors as kept
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
+from _kept_detectors import kept
 
 import keras_fisher as kf
 
@@ -39,12 +42,15 @@ class Protocol:
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 400}, {"mnist": 120, "cifar10": 25})
+    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 300}, {"mnist": 120, "cifar10": 25})
     parser.prog = "run_protocols.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
     rows = [dataclasses.asdict(one) | measure(arguments, one) for one in protocols(arguments.data)]
-    common.write(arguments, f"protocols_{arguments.data}", started, {"rows": rows})
+    used = [nets.NET_OF[arguments.data]]
+    common.write(
+        arguments, f"protocols_{arguments.data}", started, {"rows": rows}, used, search=parts.LEAST_NORM
+    )
 
 
 def protocols(data: str) -> list[Protocol]:
@@ -64,19 +70,19 @@ def protocols(data: str) -> list[Protocol]:
 
 def measure(arguments: Any, protocol: Protocol) -> dict[str, Any]:
     """Returns the AUC on the second half of the sources, fitted to the first."""
-    classifier = common.load_classifier(common.NET_OF[arguments.data], bounded=protocol.clip)
+    classifier = nets.load_classifier(nets.NET_OF[arguments.data], bounded=protocol.clip)
     images, labels = common.right_images(arguments, [classifier])
     attack: Any = ATTACKS[protocol.attack](protocol.epsilon or 1.0)
     if protocol.epsilon is None:
-        attack = common.LeastNorm(attack)
+        attack = parts.LeastNorm(attack)
     # Without clipping the classifier has no bounds.
-    found = common.attacked(attack, classifier, images, labels)
+    found = parts.attacked(attack, classifier, images, labels)
     adversarial, success = found.images, found.success
     norms = np.linalg.norm((adversarial - images).reshape(len(images), -1).astype(np.float64), axis=1)
     is_counted = (norms > 0) & (success if protocol.only_successful else True)
     noisy = kf.detectors.matched_noise(classifier, images, protocol.noise * norms, seed=arguments.seed)
 
-    detector = kept.FisherDetector(classifier, seed=arguments.seed)
+    detector = kept(kf.FisherDetector(classifier, seed=arguments.seed))
     kinds = [adversarial, images, *([noisy] if protocol.noise else [])]
     features = [detector.features_of(kind) for kind in kinds]
     rows = np.flatnonzero(is_counted)
@@ -90,9 +96,8 @@ def measure(arguments: Any, protocol: Protocol) -> dict[str, Any]:
     detector.fit_features(*together(first)[:2])
     tested, is_adversarial, sources = together(second)
     scores = detector.head_.predict_proba(tested)[:, 1]
-    auc, (low, high) = kf.detectors.bootstrap_auc(is_adversarial, scores, sources, seed=arguments.seed)
-    sample = common.Sample(100 * auc, 100 * low, 100 * high, len(second))
-    return {"auc": sample.to_json(), "norm": common.mean(norms[rows]), "fooled": common.share(success)}
+    auc = estimates.auc(is_adversarial, scores, sources, len(second), arguments.seed)
+    return {"auc": auc, "norm": estimates.mean(norms[rows]), "fooled": estimates.share(success)}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _estimates as estimates
+import _nets as nets
 import _reproduction as common
 import imagenet_table1
 import numpy as np
@@ -26,11 +28,11 @@ NUM_DRAWS = 2
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"cifar10": 30}, {"cifar10": 3}, data=("cifar10",))
+    parser = common.add_options(__doc__, {"cifar10": 20}, {"cifar10": 3}, data=("cifar10",))
     parser.prog = "run_table1.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
-    classifier = common.load_classifier(common.NET_OF["cifar10"])
+    classifier = nets.load_classifier(nets.NET_OF["cifar10"])
     images, labels = common.right_images(arguments, [classifier])
     table = imagenet_table1.Table1(NUM_DRAWS, arguments.seed)
     rows = []
@@ -40,9 +42,9 @@ def main(words: Sequence[str] | None = None) -> None:
         add_decomposition(row, factor)
         rows.append(row)
     methods = {name: summarise(rows, name) for name in rows[0]["methods"]}
-    gradient = common.mean(np.array([row["gradient_seconds"] for row in rows]))
+    gradient = estimates.mean(np.array([row["gradient_seconds"] for row in rows]))
     numbers = {"methods": methods, "gradient_seconds": gradient}
-    common.write(arguments, "table1_cifar10", started, numbers, draws=NUM_DRAWS)
+    common.write(arguments, "table1_cifar10", started, numbers, [nets.NET_OF["cifar10"]], draws=NUM_DRAWS)
 
 
 def add_decomposition(row: dict[str, Any], factor: np.ndarray) -> None:
@@ -68,10 +70,8 @@ def summarise(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     found = [row["methods"][name] for row in rows]
     errors = [one["relative_error"] for one in found]
     return {
-        "seconds": common.mean(np.array([one["seconds"] for one in found])),
-        "in_gradients": common.bootstrap(
-            lambda drawn: float(np.median(drawn)), np.array([one["in_gradients"] for one in found])
-        ),
+        "seconds": estimates.mean(np.array([one["seconds"] for one in found])),
+        "in_gradients": estimates.median(np.array([one["in_gradients"] for one in found])),
         "passes": float(np.mean([one["passes"] for one in found])),
         "median_relative_error": float(np.median(errors)),
         "worst_relative_error": float(np.max(errors)),

@@ -15,13 +15,16 @@ import time
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
 import tensorflow as tf
 
 import keras_fisher as kf
 
-SEARCH = common.LEAST_NORM
+SEARCH = parts.LEAST_NORM
 #: Bisection of [0, 6] alone, to the same resolution.
 BISECTION = {"bracket": (0.0, 6.0), "num_scanned": 1, "num_refined": 13}
 NETS = {"mnist": ("LeNet", "LeNet, seed 1", "LeNet, seed 2"), "cifar10": ("VGG, CIFAR-10",)}
@@ -31,17 +34,26 @@ LOST_DEGREES = 25
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 10_000, "cifar10": 1000}, {"mnist": 300, "cifar10": 50})
+    parser = common.add_options(__doc__, {"mnist": 10_000, "cifar10": 500}, {"mnist": 300, "cifar10": 50})
     parser.prog = "run_table2.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
     numbers = {name: measure(arguments, name) for name in NETS[arguments.data]}
-    common.write(arguments, f"table2_{arguments.data}", started, numbers, search=SEARCH)
+    common.write(
+        arguments,
+        f"table2_{arguments.data}",
+        started,
+        numbers,
+        NETS[arguments.data],
+        search=SEARCH,
+        bisection=BISECTION,
+        power_iterations=POWER_ITERATIONS,
+    )
 
 
 def measure(arguments: Any, name: str) -> dict[str, Any]:
     """Returns what each attack finds on one net."""
-    classifier = common.load_classifier(name)
+    classifier = nets.load_classifier(name)
     images, labels = common.right_images(arguments, [classifier])
     directions = {
         dtype: paper_directions(classifier, dtype, images, labels) for dtype in ("float32", "float64")
@@ -57,7 +69,7 @@ def measure(arguments: Any, name: str) -> dict[str, Any]:
         "OSSA, bisection alone": (kf.attacks.OSSA(clip=False, seed=arguments.seed), BISECTION),
     }
     found = {
-        attack_name: common.least_norms(attack, classifier, images, labels, search)
+        attack_name: parts.least_norms(attack, classifier, images, labels, search)
         for attack_name, (attack, search) in attacks.items()
     }
     for dtype, arrays in directions.items():
@@ -67,8 +79,8 @@ def measure(arguments: Any, name: str) -> dict[str, Any]:
         )
     rows = {
         attack_name: {
-            "norm": common.mean(one["norms"][one["success"]]),
-            "fooled": common.share(one["success"]),
+            "norm": estimates.mean(one["norms"][one["success"]]),
+            "fooled": estimates.share(one["success"]),
         }
         for attack_name, one in found.items()
     }
@@ -85,10 +97,10 @@ def measure(arguments: Any, name: str) -> dict[str, Any]:
     }
 
 
-def paired(first: common.Arrays, second: common.Arrays) -> dict[str, Any]:
+def paired(first: parts.Arrays, second: parts.Arrays) -> dict[str, Any]:
     """Returns the mean difference of least norms over the images that both fool."""
     both = first["success"] & second["success"]
-    return common.mean((first["norms"] - second["norms"])[both])
+    return estimates.mean((first["norms"] - second["norms"])[both])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -114,22 +126,22 @@ def along(
     classifier: kf.Classifier,
     images: np.ndarray,
     labels: np.ndarray,
-) -> common.Arrays:
+) -> parts.Arrays:
     """Returns the least norms along the directions; of an image without one, no success."""
 
-    def compute(rows: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(rows: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         attack = kind(clip=False, given=directions[rows])
         found = kf.attacks.least_perturbation(attack, classifier, images[rows], labels, **SEARCH)
         return {"norms": found.norms, "success": found.success}
 
-    settings = SEARCH, common.digest(images), common.digest(directions)
+    settings = SEARCH, parts.digest(images), parts.digest(directions)
     rows = np.arange(len(images))
-    return common.in_parts(f"least norm {kind.__name__}", classifier, rows, labels, compute, settings)
+    return parts.in_parts(f"least norm {kind.__name__}", classifier, rows, labels, compute, settings)
 
 
 def paper_directions(
     classifier: kf.Classifier, dtype: str, images: np.ndarray, labels: np.ndarray
-) -> common.Arrays:
+) -> parts.Arrays:
     """Returns unit `gradients` and `eigenvectors` by the paper's equations, in `dtype`; zero for none."""
     model = classifier.model if dtype == "float32" else kf.testing.float64_copy(classifier.model)
     num_classes = classifier.num_classes
@@ -147,7 +159,7 @@ def paper_directions(
         gradients = [tape.gradient(loss, images) for loss in losses]
         return tf.nn.softmax(logits), tf.stack(gradients, axis=1)
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         probabilities, gradients = (
             part.numpy() for part in class_gradients(tf.constant(images.astype(dtype)))
         )
@@ -159,9 +171,7 @@ def paper_directions(
             "eigenvectors": unit(eigenvectors).reshape(images.shape),
         }
 
-    return common.in_parts(
-        f"equations in {dtype}", classifier, images, labels, compute, POWER_ITERATIONS, 125
-    )
+    return parts.in_parts(f"equations in {dtype}", classifier, images, labels, compute, POWER_ITERATIONS, 125)
 
 
 def power_iteration(probabilities: np.ndarray, gradients: np.ndarray) -> np.ndarray:
@@ -181,7 +191,7 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0)
 
 
-def compare(directions: dict[str, common.Arrays]) -> dict[str, Any]:
+def compare(directions: dict[str, parts.Arrays]) -> dict[str, Any]:
     """Returns how far float32 leads each direction away from float64's, and FGM's from OSSA's."""
 
     def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -198,8 +208,8 @@ def compare(directions: dict[str, common.Arrays]) -> dict[str, Any]:
         is_none = np.asarray(~single[field].reshape(len(cosine), -1).any(axis=1))
         report[name] = {
             "median_cosine": float(np.median(cosine)),
-            "turned": common.share((cosine < limit) & ~is_none),
-            "none": common.share(is_none),
+            "turned": estimates.share((cosine < limit) & ~is_none),
+            "none": estimates.share(is_none),
         }
     cosine = np.abs(cosines(double["gradients"], double["eigenvectors"]))
     return report | {"FGM_to_OSSA_in_float64": {"median_cosine": float(np.median(cosine))}}

@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
+import _estimates as estimates
+import _nets as nets
+import _parts as parts
 import _reproduction as common
 import numpy as np
 
@@ -26,30 +30,33 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.prog = "run_table3.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
-    nets = {name: common.load_classifier(name) for name in NAMES}
-    images, labels = common.right_images(arguments, list(nets.values()))
-    numbers = {}
+    classifiers = {name: nets.load_classifier(name) for name in NAMES}
+    images, labels = common.right_images(arguments, list(classifiers.values()))
+    numbers: dict[str, Any] = {}
     for clip in (False, True):
         attack = kf.attacks.OSSA(common.EPSILON["mnist"], clip=clip, seed=arguments.seed)
-        success = transfer(attack, nets, images, labels)
+        success = transfer(attack, classifiers, images, labels)
         numbers["clipped" if clip else "unclipped"] = summarise(success)
-    common.write(arguments, "table3_mnist", started, {"names": NAMES, **numbers}, epsilon=2.0)
+    numbers |= {"names": NAMES}
+    common.write(arguments, "table3_mnist", started, numbers, NAMES, epsilon=common.EPSILON["mnist"])
 
 
 def transfer(
-    attack: kf.attacks.OSSA, nets: dict[str, kf.Classifier], images: np.ndarray, labels: np.ndarray
+    attack: kf.attacks.OSSA, classifiers: dict[str, kf.Classifier], images: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
     """Returns (n, tested on, crafted from) bool."""
 
-    def compute(images: np.ndarray, labels: np.ndarray) -> common.Arrays:
+    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
         return {
-            "success": np.moveaxis(kf.attacks.transfer_matrix(attack, nets, images, labels).success, 2, 0)
+            "success": np.moveaxis(
+                kf.attacks.transfer_matrix(attack, classifiers, images, labels).success, 2, 0
+            )
         }
 
     # The key has the weights of one net: those of the others go into the settings.
-    first, *others = nets.values()
-    settings = attack, list(nets), [common.weights_digest(net) for net in others]
-    return common.in_parts("transfer", first, images, labels, compute, settings, 100)["success"]
+    first, *others = classifiers.values()
+    settings = attack, list(classifiers), [nets.weights_digest(other) for other in others]
+    return parts.in_parts("transfer", first, images, labels, compute, settings, 100)["success"]
 
 
 def summarise(success: np.ndarray) -> dict[str, object]:
@@ -57,14 +64,14 @@ def summarise(success: np.ndarray) -> dict[str, object]:
     own = np.diagonal(success, axis1=1, axis2=2)
 
     def mean_of(rows: list[int], columns: list[int]) -> dict[str, object]:
-        return common.bootstrap(
+        return estimates.bootstrap(
             lambda drawn: 100 * float(drawn[:, rows][:, :, columns].mean()), success.astype(np.float32)
         )
 
     return {
-        "fooled": [[common.share(success[:, i, j]) for j in range(4)] for i in range(4)],
+        "fooled": [[estimates.share(success[:, i, j]) for j in range(4)] for i in range(4)],
         "fooled_of_successful": [
-            [common.share(success[own[:, j], i, j]) for j in range(4)] for i in range(4)
+            [estimates.share(success[own[:, j], i, j]) for j in range(4)] for i in range(4)
         ],
         "robust_from_normal": mean_of(ROBUST, NORMAL),
         "normal_from_robust": mean_of(NORMAL, ROBUST),

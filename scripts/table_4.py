@@ -125,7 +125,8 @@ def sentence(data: str, result: dict[str, Any]) -> str:
     return (
         f"Eigenvalues on {drawing.TITLES[data]}, by point estimates: at the least norm "
         f"{words['least_norm']}; at one norm {words['fixed_norm']}. Beside the other rows, the eigenvalues "
-        f"are above, at the least norm: {beside['least_norm']}; at one norm: {beside['fixed_norm']}. An "
+        f"are above (in brackets: with intervals that do not meet), at the least norm: "
+        f"{beside['least_norm']}; at one norm: {beside['fixed_norm']}. An "
         "image at its least norm lies on the boundary, where any measure of doubt tells it: this protocol "
         "is no headline. BIM as the paper may have run it, until the net is fooled, ends there too, "
         "whatever its norm; with all its steps it goes deep into the wrong class, and the eigenvalues have "
@@ -135,12 +136,12 @@ def sentence(data: str, result: dict[str, Any]) -> str:
 
 def compared(result: dict[str, Any], protocol: str, other: str) -> str:
     """Returns in how many columns the eigenvalues have more than another row."""
-    ahead = sum(
-        drawing.value(auc(result, protocol, "eigenvalues", attack, attack))
-        > drawing.value(auc(result, protocol, other, attack, attack))
-        for attack in ATTACKS
-    )
-    return f"{other} in {ahead} of {len(ATTACKS)}"
+    pairs = [
+        [auc(result, protocol, name, attack, attack) for name in ("eigenvalues", other)] for attack in ATTACKS
+    ]
+    ahead = [(ours, theirs) for ours, theirs in pairs if drawing.value(ours) > drawing.value(theirs)]
+    apart = sum(drawing.is_apart(*pair) for pair in ahead)
+    return f"{other} in {len(ahead)} [{apart}] of {len(ATTACKS)}"
 
 
 def cross_sentence(result: dict[str, Any]) -> str:

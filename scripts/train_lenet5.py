@@ -21,9 +21,8 @@ MAX_SHIFT = 2
 
 def main() -> None:
     arguments = _training.argument_parser(__doc__, folder="lenet5_mnist[_seedSEED]", epochs=30).parse_args()
-    if arguments.output.name == "lenet5_mnist[_seedSEED]":
-        suffix = f"_seed{arguments.seed}" if arguments.seed else ""
-        arguments.output = arguments.output.with_name(f"lenet5_mnist{suffix}")
+    suffix = f"_seed{arguments.seed}" if arguments.seed else ""
+    arguments.output = arguments.output or _training.SAVED_MODELS / f"lenet5_mnist{suffix}"
     keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
 

@@ -1,9 +1,10 @@
-"""Trains a net on MNIST adversarially and writes it with its manifest.
+"""Trains a net on MNIST adversarially, or by the same recipe without an attack; writes it with its manifest.
 
 By `model.fit` and `kf.callbacks.OSSACallback`. The nets of the paper's section 4.2: LeNet-5 or VGG with ELU
 in place of ReLU, trained on perturbed images. All 60,000 training images, a fixed number of epochs, the last
-epoch kept: no test image has a part in any choice, the test split is only measured at the end. An interrupted
-run goes on after its last whole epoch when started again with the same settings (the order of the images then
+epoch kept: no test image has a part in any choice, the test split is only measured at the end. VGG's kernels
+are rounded to float16 before they are measured and written: the file is half as large. An interrupted run
+goes on after its last whole epoch when started again with the same settings (the order of the images then
 differs from an unbroken run).
 """
 
@@ -42,6 +43,10 @@ def main() -> None:
     images, labels = datasets.load("mnist", "train", data_dir=arguments.data_dir)
     model = build(arguments)
     train(model, images, labels, arguments)
+    details = {}
+    if arguments.net == "vgg":
+        _training.round_kernels(model)
+        details = {"width": arguments.width, "image_shape": [28, 28, 1], "kernels": "rounded to float16"}
 
     test_images, test_labels = datasets.load("mnist", "test", data_dir=arguments.data_dir)
     _training.write(
@@ -52,7 +57,7 @@ def main() -> None:
         arguments,
         data="MNIST through TensorFlow Datasets: all 60,000 images of split train, measured on split test",
         activation=arguments.activation,
-        **({"width": arguments.width, "image_shape": [28, 28, 1]} if arguments.net == "vgg" else {}),
+        **details,
     )
 
 
@@ -71,12 +76,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--activation", choices=("elu", "relu"), default="elu", help="default: %(default)s")
     parser.add_argument(
-        "--width", type=int, default=16, help="of VGG (the paper has 64; default: %(default)s)"
+        "--width", type=int, default=64, help="of VGG, 64 in the paper (default: %(default)s)"
     )
     arguments = parser.parse_args()
-    if arguments.output.name == "NET_mnist_ATTACK":
-        suffix = arguments.activation if arguments.attack == "none" else arguments.attack
-        arguments.output = arguments.output.with_name(f"{arguments.net}_mnist_{suffix}")
+    suffix = arguments.activation if arguments.attack == "none" else arguments.attack
+    arguments.output = arguments.output or _training.SAVED_MODELS / f"{arguments.net}_mnist_{suffix}"
     return arguments
 
 

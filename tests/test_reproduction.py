@@ -2,15 +2,19 @@
 "results."""
 
 import importlib
+import itertools
 import json
 import pathlib
 import runpy
 import shutil
 import sys
+import types
 
 import numpy as np
 import pytest
 import scipy.stats
+import sklearn.base
+from sklearn.metrics import roc_auc_score
 
 import keras_fisher as kf
 
@@ -43,12 +47,28 @@ def script():
 
 
 @pytest.fixture
-def common(script, monkeypatch, tmp_path):
-    """`_reproduction`, with parts of its own and the packaged digits for MNIST."""
-    module = script("_reproduction")
+def nets(script):
+    return script("_nets")
+
+
+@pytest.fixture
+def estimates(script):
+    return script("_estimates")
+
+
+@pytest.fixture
+def parts(script, monkeypatch, tmp_path):
+    """`_parts`, with a folder of its own."""
+    module = script("_parts")
     monkeypatch.setattr(module, "PARTS", tmp_path / "parts")
-    monkeypatch.setattr(module, "load_data", lambda data, split, data_dir: kf.datasets.mnist_sample())
     return module
+
+
+@pytest.fixture
+def packaged(script, parts, monkeypatch):
+    """The packaged digits stand for MNIST."""
+    sample = kf.datasets.mnist_sample()
+    monkeypatch.setattr(script("_reproduction"), "load_data", lambda data, split, data_dir: sample)
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +76,9 @@ def digits():
     return kf.datasets.mnist_sample()
 
 
-def test_a_part_that_is_there_is_not_computed_again(common, digits):
+def test_a_part_that_is_there_is_not_computed_again(nets, parts, digits):
     images, labels = (array[:50] for array in digits)
-    classifier = common.load_classifier("LeNet")
+    classifier = nets.load_classifier("LeNet")
     calls = []
 
     def compute(images, labels):
@@ -68,32 +88,30 @@ def test_a_part_that_is_there_is_not_computed_again(common, digits):
         return {"sum": images.sum(axis=(1, 2, 3)), "label": labels}
 
     with pytest.raises(KeyboardInterrupt):
-        common.in_parts("x", classifier, images, labels, compute, "settings", 20)
+        parts.in_parts("x", classifier, images, labels, compute, "settings", 20)
     assert calls == [20, 20, 10]
-    found = common.in_parts("x", classifier, images, labels, compute, "settings", 20)
+    found = parts.in_parts("x", classifier, images, labels, compute, "settings", 20)
     assert calls == [20, 20, 10, 10]
     np.testing.assert_array_equal(found["sum"], images.sum(axis=(1, 2, 3)))
     np.testing.assert_array_equal(found["label"], labels)
 
 
-def test_a_part_is_of_the_file_that_computes_it(common, tmp_path, digits):
+def test_a_part_is_of_the_file_that_computes_it(nets, parts, tmp_path, digits):
     images, labels = (array[:4] for array in digits)
     found = []
     path = tmp_path / "experiment.py"
     for factor in (1, 2):
         path.write_text(f"def compute(images, labels):\n    return {{'x': {factor} * labels}}\n")
         # Another process would read the file anew.
-        common._file_digest.cache_clear()
+        parts._file_digest.cache_clear()
         module = runpy.run_path(str(path))
-        asked = common.in_parts(
-            "x", common.load_classifier("LeNet"), images, labels, module["compute"], "same"
-        )
+        asked = parts.in_parts("x", nets.load_classifier("LeNet"), images, labels, module["compute"], "same")
         found.append(asked["x"])
     np.testing.assert_array_equal(found[1], 2 * found[0])
 
 
 @pytest.mark.parametrize("changed", ["name", "settings", "images", "labels", "bounds", "weights", "dtype"])
-def test_a_part_is_of_one_net_and_one_setting(changed, common, digits):
+def test_a_part_is_of_one_net_and_one_setting(nets, parts, changed, digits):
     images, labels = (array[:4] for array in digits)
     calls = []
 
@@ -103,53 +121,76 @@ def test_a_part_is_of_one_net_and_one_setting(changed, common, digits):
 
     asked = {
         "name": "x",
-        "classifier": common.load_classifier("LeNet"),
+        "classifier": nets.load_classifier("LeNet"),
         "images": images,
         "labels": labels,
         "compute": compute,
         "settings": kf.attacks.FGM(1.0),
     }
-    common.in_parts(**asked)
-    common.in_parts(**asked)
+    parts.in_parts(**asked)
+    parts.in_parts(**asked)
     assert len(calls) == 1
     other = {
         "name": {"name": "y"},
         "settings": {"settings": kf.attacks.FGM(2.0)},
         "images": {"images": 0.5 * images},
         "labels": {"labels": labels + 1},
-        "bounds": {"classifier": common.load_classifier("LeNet", bounded=False)},
-        "weights": {"classifier": common.load_classifier("LeNet-adv")},
-        "dtype": {"classifier": kf.Classifier(kf.testing.float64_copy(common.load_net("LeNet")))},
+        "bounds": {"classifier": nets.load_classifier("LeNet", bounded=False)},
+        "weights": {"classifier": nets.load_classifier("LeNet-adv")},
+        "dtype": {"classifier": kf.Classifier(kf.testing.float64_copy(nets.load_net("LeNet")))},
     }[changed]
-    common.in_parts(**asked | other)
+    parts.in_parts(**asked | other)
     assert len(calls) == 2
 
 
-def test_intervals_agree_with_scipy(common):
+def test_intervals_agree_with_scipy(estimates):
     values = np.random.default_rng(0).normal(3.0, 2.0, 40)
-    mean = common.mean(values)
+    mean = estimates.mean(values)
     interval = scipy.stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
     np.testing.assert_allclose([mean["low"], mean["high"]], interval, rtol=1e-12)
     # Wilson's interval for 9 of 10, by its formula.
     z = scipy.stats.norm.ppf(0.975)
     centre, half = 0.9 + z**2 / 20, z * np.sqrt(0.09 / 10 + z**2 / 400)
-    share = common.share(np.arange(10) < 9)
+    share = estimates.share(np.arange(10) < 9)
     expected = [100 * (centre - half) / (1 + z**2 / 10), 100 * (centre + half) / (1 + z**2 / 10)]
     np.testing.assert_allclose([share["low"], share["high"]], expected, rtol=1e-9)
     assert share["n"] == 10
     assert share["value"] == pytest.approx(90.0)
 
 
-def test_the_bootstrap_draws_pairs_and_repeats(common):
+def test_the_bootstrap_draws_pairs_and_repeats(estimates):
     first = np.random.default_rng(1).normal(size=300)
     second = first + np.random.default_rng(2).normal(size=300)
-    found = common.spearman(first, second)
+    found = estimates.spearman(first, second)
     assert found["low"] < found["value"] < found["high"]
     assert found["value"] == pytest.approx(scipy.stats.spearmanr(first, second).statistic)
     # Fisher's z, with the factor of ranks, gives about the same width.
     width = 2 * 1.96 * np.sqrt(1.06 / 297) * (1 - found["value"] ** 2)
     assert found["high"] - found["low"] == pytest.approx(width, rel=0.2)
-    assert found == common.spearman(first, second)
+    assert found == estimates.spearman(first, second)
+
+
+def test_pearson_agrees_with_scipy(estimates):
+    first = np.random.default_rng(1).normal(size=300)
+    second = first + np.random.default_rng(2).normal(size=300)
+    found, expected = estimates.pearson(first, second), scipy.stats.pearsonr(first, second)
+    assert found["value"] == pytest.approx(expected.statistic, rel=1e-12)
+    np.testing.assert_allclose([found["low"], found["high"]], expected.confidence_interval(0.95), atol=0.02)
+
+
+def test_the_auc_of_an_eigenvalue_is_over_sources(script):
+    values = np.random.default_rng(0).normal(size=(2, 200)) + np.array([[0.0], [1.0]])
+    fooled = np.flatnonzero(values[1] > 0.5)
+    everything = np.arange(200)
+    sets = {"clean": (values[0], everything), "fooled": (values[1][fooled], fooled)}
+    report = script("run_figure4").summarise(sets)
+    is_adversarial = np.repeat([0, 1], [200, len(fooled)])
+    expected = 100 * roc_auc_score(is_adversarial, np.concatenate([values[0], values[1][fooled]]))
+    assert report["fooled"]["auc"]["value"] == pytest.approx(expected)
+    assert report["fooled"]["auc"]["low"] < expected < report["fooled"]["auc"]["high"]
+    assert report["fooled"]["auc"]["n"] == len(fooled)
+    assert "auc" not in report["clean"]
+    assert report["clean"]["skewness"] == pytest.approx(scipy.stats.skew(values[0]))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0.3, -1.2), (30.0, 30.001), (36.0, 44.0), (1e-9, 0.0)])
@@ -169,11 +210,11 @@ def test_fisher_rao_distance_is_the_great_circle_for_many_classes(script):
     np.testing.assert_allclose(geometry.fisher_rao_distance(*logits), expected, rtol=1e-10)
 
 
-def test_a_small_step_has_the_length_that_the_metric_says(common, script, digits):
+def test_a_small_step_has_the_length_that_the_metric_says(nets, parts, script, digits):
     # Noise, since max-pooling has ties where neighbouring pixels are equal.
     images, labels = digits[0][:6].astype(np.float64), digits[1][:6]
     images += 1e-4 * np.random.default_rng(0).standard_normal(images.shape)
-    classifier = kf.Classifier(kf.testing.float64_copy(common.load_net("LeNet")), bounds=None)
+    classifier = kf.Classifier(kf.testing.float64_copy(nets.load_net("LeNet")), bounds=None)
     geometry = script("run_geometry")
     found = geometry.ratios(classifier, images, labels, seed=0)
     eigenvalues = kf.fisher_spectrum(classifier, images, solver="exact").eigenvalues
@@ -181,6 +222,22 @@ def test_a_small_step_has_the_length_that_the_metric_says(common, script, digits
         np.testing.assert_allclose(found["to_metric"][:, index, 0], 1.0, rtol=1e-4)
         expected = np.sqrt(eigenvalues[:, rank - 1] / eigenvalues[:, 0])
         np.testing.assert_allclose(found["to_most"][:, index, 0], expected, rtol=1e-4)
+
+
+def test_curve_lengths_are_those_of_finer_pieces(nets, script, digits):
+    images = digits[0][:3].astype(np.float64)
+    classifier = kf.Classifier(kf.testing.float64_copy(nets.load_net("LeNet")), bounds=None)
+    directions = np.random.default_rng(0).standard_normal(images.shape) / 28
+    geometry = script("run_geometry")
+    found = geometry.curve_lengths(classifier, images, directions)
+    assert found.shape == (3, len(geometry.EPSILONS))
+    for index in (0, 9, -1):
+        logits = [
+            classifier.logits(images + part * geometry.EPSILONS[index] * directions)
+            for part in np.linspace(0, 1, 301)
+        ]
+        expected = sum(itertools.starmap(geometry.fisher_rao_distance, itertools.pairwise(logits)))
+        np.testing.assert_allclose(found[:, index], expected, rtol=2e-3)
 
 
 def test_power_iteration_of_the_equations_finds_the_top_eigenvector(script):
@@ -194,9 +251,9 @@ def test_power_iteration_of_the_equations_finds_the_top_eigenvector(script):
         assert abs(vector @ vectors[:, -1]) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_equations_in_float64_give_the_directions_of_the_library(common, script, digits):
+def test_equations_in_float64_give_the_directions_of_the_library(nets, parts, script, digits):
     images, labels = (array[:40] for array in digits)
-    classifier = common.load_classifier("LeNet")
+    classifier = nets.load_classifier("LeNet")
     table2 = script("run_table2")
     found = table2.paper_directions(classifier, "float64", images, labels)
     moved = kf.attacks.FGM(1.0, clip=False)(classifier, images, labels).images
@@ -212,9 +269,9 @@ def test_equations_in_float64_give_the_directions_of_the_library(common, script,
     assert report["OSSA"]["turned"]["value"] == 0
 
 
-def test_an_image_without_a_direction_is_no_success(common, script, digits):
+def test_an_image_without_a_direction_is_no_success(nets, parts, script, digits):
     images, labels = (array[:6] for array in digits)
-    classifier = common.load_classifier("LeNet")
+    classifier = nets.load_classifier("LeNet")
     table2 = script("run_table2")
     directions = kf.attacks.FGM(1.0, clip=False)(classifier, images, labels).images - images
     directions[:3] = 0.0
@@ -257,9 +314,9 @@ def test_where_a_curve_reaches_ninety_percent(script):
     assert np.isinf(first_at(fooled[8:, :3], points[:3]))
 
 
-def test_lengthened_perturbations_have_the_norm(common, script, digits):
+def test_lengthened_perturbations_have_the_norm(nets, parts, script, digits):
     images, labels = (array[:8] for array in digits)
-    classifier = common.load_classifier("LeNet")
+    classifier = nets.load_classifier("LeNet")
     attack = script("run_table4").Lengthened(kf.attacks.FGM(0.5, clip=False), 2.0)
     found = attack(classifier, images, labels)
     assert found.images.min() >= 0.0
@@ -270,25 +327,40 @@ def test_lengthened_perturbations_have_the_norm(common, script, digits):
     np.testing.assert_array_equal(found.success, expected.success)
 
 
-def test_features_are_kept_by_what_they_depend_on(common, script, digits):
+def test_features_are_kept_by_what_they_depend_on(nets, parts, script, digits):
     images = digits[0][:60]
-    classifier = common.load_classifier("LeNet")
-    kept = script("_kept_detectors")
-    plain, detector = kf.FisherDetector(classifier), kept.FisherDetector(classifier)
+    classifier = nets.load_classifier("LeNet")
+    kept = script("_kept_detectors").kept
+    plain = kf.FisherDetector(classifier)
+    detector = sklearn.base.clone(kept(plain))
+    assert detector.head == plain.head
     np.testing.assert_array_equal(detector.features_of(images), plain.features_of(images))
-    files = len(list(common.PARTS.glob("*.npz")))
-    kept.FisherDetector(classifier, head="gaussian_nb").features_of(images)
-    assert len(list(common.PARTS.glob("*.npz"))) == files
-    kept.FisherDetector(classifier, num_eigenvalues=3).features_of(images)
-    assert len(list(common.PARTS.glob("*.npz"))) == files + 1
+    files = len(list(parts.PARTS.glob("*.npz")))
+    kept(kf.FisherDetector(classifier, head="gaussian_nb")).features_of(images)
+    assert len(list(parts.PARTS.glob("*.npz"))) == files
+    kept(kf.FisherDetector(classifier, num_eigenvalues=3)).features_of(images)
+    assert len(list(parts.PARTS.glob("*.npz"))) == files + 1
 
 
-def test_two_runs_with_one_seed_give_the_same_numbers(common, script, tmp_path, monkeypatch):
+def test_density_and_uncertainty_side_by_side_are_those_of_the_library(nets, parts, script, digits):
+    classifier = nets.load_classifier("LeNet")
+    arguments = types.SimpleNamespace(data="mnist", data_dir=None, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(script("_reproduction"), "load_data", lambda *_: digits)
+        found = script("run_table4").detectors(arguments, classifier)["KD+BU"]
+    expected = kf.detectors.baselines.DensityUncertaintyDetector(
+        classifier, digits[0], num_samples=script("run_table4").BU_PASSES, head="random_forest"
+    )
+    np.testing.assert_array_equal(found.features_of(digits[0][:9]), expected.features_of(digits[0][:9]))
+    assert found.head == expected.head
+
+
+def test_two_runs_with_one_seed_give_the_same_numbers(parts, packaged, script, tmp_path, monkeypatch):
     run = script("run_figure3")
     monkeypatch.setattr(run, "NETS", {"mnist": ("LeNet",)})
     results = []
     for index in range(2):
-        monkeypatch.setattr(common, "PARTS", tmp_path / f"parts{index}")
+        monkeypatch.setattr(parts, "PARTS", tmp_path / f"parts{index}")
         run.main(["--num-images", "20", "--output", str(tmp_path / f"{index}")])
         results.append(json.loads((tmp_path / f"{index}" / "figure3_mnist.json").read_text()))
     assert len(list((tmp_path / "parts0").iterdir())) == len(list((tmp_path / "parts1").iterdir())) > 0
@@ -302,7 +374,7 @@ def test_two_runs_with_one_seed_give_the_same_numbers(common, script, tmp_path, 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MNIST_SCRIPTS)
-def test_every_script_runs_and_is_drawn(name, common, script, tmp_path, monkeypatch):
+def test_every_script_runs_and_is_drawn(name, packaged, script, tmp_path, monkeypatch):
     run = script(f"run_{name}")
     if name in ("table2", "figure3"):
         monkeypatch.setattr(run, "NETS", {"mnist": ("LeNet",)})
@@ -328,12 +400,12 @@ def test_the_report_is_drawn_from_the_stored_results(script, tmp_path):
             assert (RESULTS.parent / line.partition("(")[2].rstrip(")")).is_file()
 
 
-def test_results_that_are_there_are_not_computed_again(common, script, tmp_path):
+def test_results_that_are_there_are_not_computed_again(nets, parts, script, tmp_path):
     reproduce = script("reproduce")
     (figure2,) = [one for one in reproduce.EXPERIMENTS if one.name == "figure2"]
     is_done = {"seed": 0, "is_quick": True}
     assert not reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
-    stored = done(common, "run_figure2", "mnist") | {"is_quick": True}
+    stored = done(nets, parts, "run_figure2", ["LeNet"]) | {"is_quick": True}
     (tmp_path / "figure2_mnist.json").write_text(json.dumps(stored))
     assert reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
     for changed in (
@@ -341,25 +413,26 @@ def test_results_that_are_there_are_not_computed_again(common, script, tmp_path)
         {"is_quick": False},
         {"code": "another"},
         {"weights": {"LeNet": "another"}},
+        {"weights": {"a net that is no more": "hash"}},
         {"command": "python scripts/run_figure2.py --num-images 3"},
     ):
         (tmp_path / "figure2_mnist.json").write_text(json.dumps(stored | changed))
         assert not reproduce.is_done(tmp_path, figure2, "mnist", **is_done)
 
 
-def done(common, script_name, data):
+def done(nets, parts, script_name, used):
     """What a run_ script leaves, as far as reproduce.py looks at it."""
     return {
         "command": f"python scripts/{script_name}.py",
-        "code": common.code_digest(script_name),
-        "weights": common.weights_of(data),
+        "code": parts.code_digest(script_name),
+        "weights": nets.stored_weights(used),
         "seed": 0,
         "is_quick": False,
     }
 
 
 def test_reproduce_says_how_long_it_takes_and_runs_what_is_missing(
-    common, script, tmp_path, monkeypatch, capsys
+    nets, parts, script, tmp_path, monkeypatch, capsys
 ):
     reproduce = script("reproduce")
     commands = []
@@ -371,7 +444,7 @@ def test_reproduce_says_how_long_it_takes_and_runs_what_is_missing(
         name = pathlib.Path(command[1]).stem
         if len(commands) == 3:
             return type("Failed", (), {"returncode": 1})
-        stored = done(common, name, data)
+        stored = done(nets, parts, name, [])
         (tmp_path / "results" / f"{name.removeprefix('run_')}_{data}.json").write_text(json.dumps(stored))
         return type("Done", (), {"returncode": 0})
 
@@ -396,7 +469,17 @@ def test_reproduce_says_how_long_it_takes_and_runs_what_is_missing(
     assert pathlib.Path(commands[-1][1]).stem == "run_table4"
 
 
-def test_a_quick_experiment_that_fails_does_not_stop_the_others(common, script, tmp_path, monkeypatch, capfd):
+def test_reproduce_refuses_what_it_would_leave_out(script, tmp_path):
+    with pytest.raises(SystemExit, match=r"No experiment is imagenet .*Ask for --full"):
+        script("reproduce").main(["--quick", "--only", "imagenet", "--output", str(tmp_path / "results")])
+    with pytest.raises(SystemExit, match="No experiment is table3 on cifar10 with --full"):
+        script("reproduce").main(
+            ["--full", "--only", "table3", "--data", "cifar10", "--output", str(tmp_path / "results")]
+        )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_quick_experiment_that_fails_does_not_stop_the_others(script, tmp_path, monkeypatch, capfd):
     reproduce = script("reproduce")
     ran = []
 

@@ -18,7 +18,7 @@ def script(monkeypatch):
     """Returns a function that imports a script."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     yield importlib.import_module
-    for name in ("_training", "train_vgg"):
+    for name in ("_training", "train_robust", "train_vgg"):
         sys.modules.pop(name, None)
 
 
@@ -44,17 +44,20 @@ def test_rounded_kernels_are_compressed_and_any_keras_reads_them(script, tmp_pat
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "plain.keras"]
 
 
-@pytest.mark.parametrize(("data", "shape"), [("mnist", (28, 28, 1)), ("cifar10", (32, 32, 3))])
-def test_images_are_shifted_and_only_those_of_cifar10_are_mirrored(data, shape, script):
-    train_vgg = script("train_vgg")
+@pytest.mark.parametrize(
+    ("name", "shape", "is_mirrored"),
+    [("train_robust", (28, 28, 1), False), ("train_vgg", (32, 32, 3), True)],
+)
+def test_images_are_shifted_and_only_those_of_cifar10_are_mirrored(name, shape, is_mirrored, script):
+    training = script(name)
     # One bright pixel right of the middle tells where an image went.
     middle = shape[0] // 2
     images = np.zeros((200, *shape), np.float32)
     images[:, middle, middle + 3] = 1.0
-    moved = train_vgg.augmentation(data)(images, (0, 1)).numpy()
+    moved = training.augment(images, (0, 1)).numpy()
     assert moved.shape == images.shape
     positions = np.array([np.argwhere(image[..., 0] == 1.0)[0] for image in moved])
-    most = train_vgg.MAX_SHIFT[data]
+    most = training.MAX_SHIFT
     assert set(positions[:, 0] - middle) == set(range(-most, most + 1))
     # Mirrored, column c becomes size − 1 − c.
     is_right = positions[:, 1] >= middle + 3 - most
@@ -62,4 +65,4 @@ def test_images_are_shifted_and_only_those_of_cifar10_are_mirrored(data, shape, 
     is_left = positions[:, 1] <= mirrored + most
     assert (is_right | is_left).all()
     only_left = positions[:, 1] < middle + 3 - most
-    assert bool(only_left.any()) is train_vgg.IS_MIRRORED[data]
+    assert bool(only_left.any()) is is_mirrored
