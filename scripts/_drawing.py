@@ -95,9 +95,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], num_names: int =
     return "\n".join(lines) + "\n"
 
 
-def figure(*, wide: bool = True, rows: int = 1) -> Figure:
-    """Returns an empty figure."""
-    return Figure(figsize=(11 if wide else 6, 4.5 * rows), facecolor="white", layout="constrained")
+def figure(*, rows: int = 1, height: float = 4.5) -> Figure:
+    """Returns an empty figure, `height` inches for each of its rows."""
+    return Figure(figsize=(11, height * rows), facecolor="white", layout="constrained")
 
 
 def save(output: pathlib.Path, name: str, drawn: Figure) -> str:

@@ -36,7 +36,7 @@ class Net:
         """Returns the net with its stored weights."""
         path = artefacts.saved_model_path(self.folder) / "model.keras"
         manifest = artefacts.check_manifest(path.with_name("manifest.json"))
-        names = ("width", "activation", "image_shape")
+        names = ("width", "activation", "image_shape", "batch_normalisation")
         settings = {name: manifest[name] for name in names if name in manifest}
         return self.build(path, **settings)
 
@@ -52,6 +52,7 @@ NETS = {
         Net("VGG", "mnist", kf.models.vgg, "vgg_mnist_relu"),
         Net("VGG-adv", "mnist", kf.models.vgg, "vgg_mnist_fgm"),
         Net("VGG, CIFAR-10", "cifar10", kf.models.vgg, "vgg_cifar10"),
+        Net("VGG of width 32, CIFAR-10", "cifar10", kf.models.vgg, "vgg_cifar10_narrow"),
     )
 }
 #: The net of each data set that the paper's experiments are about.

@@ -86,6 +86,12 @@ def fit(
     model.fit(batches, epochs=epochs, shuffle=False, verbose=2, callbacks=[*callbacks, resume])
 
 
+def run_name(command: str) -> str:
+    """Returns the folder of runs/ for what a command line trains."""
+    words = command.removeprefix("python scripts/").replace(".py", "").replace(" --", "_")
+    return words.replace(" ", "")
+
+
 def evaluate(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """Returns accuracy and mean cross-entropy in nats, from logits in float64."""
     logits = tf.cast(model.predict(images, batch_size=500, verbose=0), tf.float64)

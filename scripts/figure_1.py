@@ -18,7 +18,7 @@ def section(output: pathlib.Path) -> str:
     for data, result in drawing.found(output, "figure1").items():
         numbers, images = result["results"], drawing.arrays(output, f"figure1_{data}")
         clean = images["clean"].astype(np.float32) / 255
-        drawn = drawing.figure()
+        drawn = drawing.figure(height=3.2)
         rows = (clean, images["adversarial"].astype(np.float32))
         titles = (
             [CLASSES[data][label] for label in numbers["labels"]],

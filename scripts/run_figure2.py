@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import _estimates as estimates
 import _nets as nets
@@ -55,11 +54,11 @@ def main(words: Sequence[str] | None = None) -> None:
     iterations = np.arange(MOST_ITERATIONS + 1)
     numbers = {
         "one_step": {
-            name: curve(attack, classifier, images, labels, epsilons=EPSILONS[data])
+            name: curve(attack, classifier, images, labels, "epsilons", EPSILONS[data])
             for name, attack in one_step.items()
         },
         "iterative": {
-            name: curve(attack, classifier, images, labels, iterations=iterations)
+            name: curve(attack, classifier, images, labels, "iterations", iterations)
             for name, attack in iterative.items()
         },
     }
@@ -72,13 +71,29 @@ def curve(
     classifier: kf.Classifier,
     images: np.ndarray,
     labels: np.ndarray,
-    **values: Any,
+    argument: str,
+    points: np.ndarray,
 ) -> dict[str, object]:
-    """Returns the curve over `epsilons` or `iterations` with its 95 % band, and where it reaches 90 %."""
-    ((argument, points),) = values.items()
+    """Returns the curve over points of `argument` with its 95 % band, and where it reaches 90 %.
+
+    Args:
+        attack: an iterative one over iterations.
+        classifier: what it is to fool.
+        images: (n, h, w, c), answered right.
+        labels: (n,).
+        argument: "epsilons" or "iterations".
+        points: (m,) of them.
+    """
 
     def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
-        found = kf.attacks.fooling_curve(attack, classifier, images, labels, **{argument: points})
+        found = kf.attacks.fooling_curve(
+            attack,
+            classifier,
+            images,
+            labels,
+            epsilons=points if argument == "epsilons" else None,
+            iterations=points if argument == "iterations" else None,
+        )
         return {"success": found.success.T}
 
     name = f"curve of {type(attack).__name__}"

@@ -2,8 +2,9 @@
 
 Beside the library's own attacks: FGM with the ordinary float32 cross-entropy, and the paper's equations as
 they stand, with gradients of log-softmax, (4), and power iteration, (7), once in float32 and once in
-float64: what the arithmetic does to each attack. On MNIST for three nets that differ in their seed. Without
-clipping, as the paper's Table 2 names none, and with it; and by bisection alone, without the scan.
+float64: what the arithmetic does to each attack. For several nets, on MNIST three that differ in their seed:
+what the net does to the level. Without clipping, as the paper's Table 2 names none, and with it; and by
+bisection alone, without the scan.
 
 Source: Zhao et al. 2019, Table 2, Equations (4) and (7), Algorithm 1.
 """
@@ -27,7 +28,10 @@ import keras_fisher as kf
 SEARCH = parts.LEAST_NORM
 #: Bisection of [0, 6] alone, to the same resolution.
 BISECTION = {"bracket": (0.0, 6.0), "num_scanned": 1, "num_refined": 13}
-NETS = {"mnist": ("LeNet", "LeNet, seed 1", "LeNet, seed 2"), "cifar10": ("VGG, CIFAR-10",)}
+NETS = {
+    "mnist": ("LeNet", "LeNet, seed 1", "LeNet, seed 2"),
+    "cifar10": ("VGG, CIFAR-10", "VGG of width 32, CIFAR-10"),
+}
 POWER_ITERATIONS = 100
 #: Beyond this angle a direction is called lost.
 LOST_DEGREES = 25

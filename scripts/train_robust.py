@@ -127,8 +127,8 @@ def train(model: keras.Model, images: np.ndarray, labels: np.ndarray, arguments:
                 seed=arguments.seed,
             )
         ]
-    name = command(arguments).removeprefix("python scripts/").replace(".py", "").replace(" --", "_")
-    _training.fit(model, batches, arguments.epochs, run=name.replace(" ", ""), callbacks=robust)
+    run = _training.run_name(command(arguments))
+    _training.fit(model, batches, arguments.epochs, run=run, callbacks=robust)
 
 
 def augment(images: tf.Tensor, seed: tuple) -> tf.Tensor:

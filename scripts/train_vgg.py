@@ -38,20 +38,20 @@ def main() -> None:
     tf.config.experimental.enable_op_determinism()
 
     images, labels = datasets.load("cifar10", "train", data_dir=arguments.data_dir)
-    model = models.vgg(width=arguments.width)
+    model = build(arguments)
     train(model, images, labels, arguments)
     _training.round_kernels(model)
 
     test_images, test_labels = datasets.load("cifar10", "test", data_dir=arguments.data_dir)
     metrics = _training.evaluate(model, test_images, test_labels)
-    command = "python scripts/train_vgg.py --epochs {epochs} --seed {seed} --width {width}"
     _training.write(
         model,
-        models.vgg(width=arguments.width),
+        build(arguments),
         metrics,
-        command.format(**vars(arguments)),
+        command(arguments),
         arguments,
         width=arguments.width,
+        batch_normalisation=not arguments.without_normalisation,
         kernels="rounded to float16",
         data="CIFAR-10 through TensorFlow Datasets: all 50,000 images of split train, measured on split test",
     )
@@ -65,14 +65,32 @@ def parse_arguments() -> argparse.Namespace:
         default=64,
         help="maps in the first block, 64 in the paper (default: %(default)s)",
     )
+    parser.add_argument(
+        "--without-normalisation",
+        action="store_true",
+        help="no batch normalisation, as VGG has none",
+    )
     arguments = parser.parse_args()
-    arguments.output = arguments.output or _training.SAVED_MODELS / "vgg_cifar10"
+    suffix = "_without_normalisation" if arguments.without_normalisation else ""
+    arguments.output = arguments.output or _training.SAVED_MODELS / f"vgg_cifar10{suffix}"
     return arguments
+
+
+def build(arguments: argparse.Namespace) -> keras.Model:
+    """Returns the untrained net."""
+    return models.vgg(width=arguments.width, batch_normalisation=not arguments.without_normalisation)
+
+
+def command(arguments: argparse.Namespace) -> str:
+    """Returns the command line that repeats the run."""
+    text = "python scripts/train_vgg.py --epochs {epochs} --seed {seed} --width {width}"
+    flag = " --without-normalisation" if arguments.without_normalisation else ""
+    return text.format(**vars(arguments)) + flag
 
 
 def train(model: keras.Model, images: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace) -> None:
     """Fits `model` in place: SGD with Nesterov momentum, a linear warm-up, then cosine decay to zero."""
-    epochs, seed, width = arguments.epochs, arguments.seed, arguments.width
+    epochs, seed = arguments.epochs, arguments.seed
     batches = _training.augmented_batches(images, labels, BATCH_SIZE, augment, seed)
     steps = len(batches)
     warmup = min(WARMUP_EPOCHS, epochs)
@@ -91,7 +109,7 @@ def train(model: keras.Model, images: np.ndarray, labels: np.ndarray, arguments:
         # XLA has its own convolutions, which are slower on a CPU.
         jit_compile=False,
     )
-    _training.fit(model, batches, epochs, run=f"train_vgg_cifar10_epochs{epochs}_seed{seed}_width{width}")
+    _training.fit(model, batches, epochs, run=_training.run_name(command(arguments)))
 
 
 def augment(images: tf.Tensor, seed: tuple) -> tf.Tensor:

@@ -90,6 +90,28 @@ def test_vgg_computes_in_the_order_that_it_says():
     ]
 
 
+def test_vgg_without_normalisation_has_biases_in_its_place():
+    with_it, without = models.vgg(width=2), models.vgg(width=2, batch_normalisation=False)
+    kinds = [type(layer).__name__ for layer in with_it.layers]
+    expected = [kind for kind in kinds if kind != "BatchNormalization"]
+    assert [type(layer).__name__ for layer in without.layers] == expected
+    for layer in without.layers:
+        if hasattr(layer, "kernel"):
+            assert layer.use_bias
+
+
+@pytest.mark.parametrize(
+    ("weights", "value", "error", "rule"),
+    [
+        (None, 1, TypeError, "be True or False, got 1"),
+        ("cifar10_narrow", False, ValueError, "be one of True, got False"),
+    ],
+)
+def test_vgg_refuses_another_normalisation(weights, value, error, rule):
+    with pytest.raises(error, match=f"`batch_normalisation` must {rule}"):
+        models.vgg(weights=weights, batch_normalisation=value)
+
+
 def test_vgg_centres_the_pixels_itself():
     model = models.vgg(width=2)
     centred = keras.Model(model.input, model.get_layer("rescaling").output)

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_fisher.checks import check_integer, check_option, message
+from keras_fisher.checks import check_flag, check_integer, check_option, message
 from keras_fisher.models.activation import choose_activation
 from keras_fisher.models.weights import Weights
 
@@ -33,6 +33,7 @@ def vgg(
     width: int | None = None,
     activation: str | None = None,
     image_shape: tuple[int, int, int] | None = None,
+    batch_normalisation: bool | None = None,
 ) -> keras.Model:
     """Returns VGG-16 without its last two blocks: images to ten logits, without a softmax.
 
@@ -51,21 +52,25 @@ def vgg(
             otherwise for `"relu"`.
         image_shape: (32, 32, 3), or (28, 28, 1) for MNIST; None for the stored net's own, and otherwise for
             the former.
+        batch_normalisation: False for biases in its place, as VGG has it; None for the stored net's own, and
+            otherwise for True.
 
     Returns:
         A model of images (batch, *image_shape) in [0, 1] to logits (batch, 10). It moves the pixels to
         [-2, 2] itself, by a fixed layer: about mean 0 and standard deviation 1 on CIFAR-10.
 
     Raises:
-        TypeError: `weights` is neither None, nor a string, nor a path, or `width` is no integer.
+        TypeError: `weights` is neither None, nor a string, nor a path, or `width` is no integer, or
+            `batch_normalisation` no bool.
         ValueError: `weights` has another suffix, or the file holds another net, or one of another width, or
-            a stored file is not the one that was trained, or `width` is below 1, or `activation` or
-            `image_shape` is none of these or not the stored net's.
+            a stored file is not the one that was trained, or `width` is below 1, or `activation`,
+            `image_shape` or `batch_normalisation` is none of these or not the stored net's.
         FileNotFoundError: there is no such file.
 
     Source: Simonyan and Zisserman, 2015, "Very deep convolutional networks for large-scale image
     recognition", Table 1, column D, conv1_1 to conv3_3. We differ as versions for CIFAR-10 do: batch
-    normalisation, dropout after every block, one dense layer before the logits instead of two.
+    normalisation (unless told otherwise), dropout after every block, one dense layer before the logits, not
+    two.
 
     Example:
         >>> from keras_fisher import models
@@ -76,6 +81,7 @@ def vgg(
     manifest = _WEIGHTS.manifest(weights)
     width = _checked_width(width, weights, manifest.get("width"))
     activation = choose_activation(activation, manifest)
+    is_normalised = _checked_normalisation(batch_normalisation, manifest)
     layers = keras.layers
     images = keras.Input(_checked_shape(image_shape, manifest), name="images")
     hidden = layers.Rescaling(4.0, offset=-2.0, name="rescaling")(images)
@@ -83,13 +89,13 @@ def vgg(
         for index in range(1, num_convolutions + 1):
             name = f"convolution_{block}_{index}"
             maps = width * 2 ** (block - 1)
-            hidden = layers.Conv2D(maps, 3, padding="same", use_bias=False, name=name)(hidden)
-            hidden = _activated(hidden, activation, f"{block}_{index}")
+            hidden = layers.Conv2D(maps, 3, padding="same", use_bias=not is_normalised, name=name)(hidden)
+            hidden = _activated(hidden, activation, f"{block}_{index}", is_normalised)
         hidden = layers.MaxPooling2D(2, name=f"pool_{block}")(hidden)
         hidden = layers.Dropout(_BLOCK_DROPOUT, name=f"dropout_{block}")(hidden)
     hidden = layers.Flatten(name="flatten")(hidden)
-    hidden = layers.Dense(8 * width, use_bias=False, name="dense")(hidden)
-    hidden = _activated(hidden, activation, "dense")
+    hidden = layers.Dense(8 * width, use_bias=not is_normalised, name="dense")(hidden)
+    hidden = _activated(hidden, activation, "dense", is_normalised)
     hidden = layers.Dropout(_DENSE_DROPOUT, name="dropout_dense")(hidden)
     logits = layers.Dense(10, name="logits")(hidden)
     model = keras.Model(images, logits, name="vgg")
@@ -119,7 +125,19 @@ def _checked_shape(image_shape: Any, manifest: Mapping[str, Any]) -> tuple[int, 
     return check_option("image_shape", tuple(image_shape), shapes)
 
 
-def _activated(hidden: keras.KerasTensor, activation: str, name: str) -> keras.KerasTensor:
-    hidden = keras.layers.BatchNormalization(name=f"normalisation_{name}")(hidden)
+def _checked_normalisation(batch_normalisation: bool | None, manifest: Mapping[str, Any]) -> bool:
+    """Returns whether to normalise, as the stored net does where stored weights are wanted."""
+    stored = manifest.get("batch_normalisation", True)
+    if batch_normalisation is None:
+        return stored
+    check_flag("batch_normalisation", batch_normalisation)
+    return check_option("batch_normalisation", batch_normalisation, (stored,) if manifest else (True, False))
+
+
+def _activated(
+    hidden: keras.KerasTensor, activation: str, name: str, is_normalised: bool
+) -> keras.KerasTensor:
+    if is_normalised:
+        hidden = keras.layers.BatchNormalization(name=f"normalisation_{name}")(hidden)
     layer = {"relu": keras.layers.ReLU, "elu": keras.layers.ELU}[activation]
     return layer(name=f"{activation}_{name}")(hidden)
