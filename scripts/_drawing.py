@@ -21,7 +21,6 @@ from keras_fisher import artefacts
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 DATA = ("mnist", "cifar10")
 TITLES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "ilsvrc": "ImageNet"}
-NET_OF = {"mnist": "LeNet", "cifar10": "VGG, CIFAR-10"}
 #: One colour an attack or a method, told apart by the colour-blind too.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MISSING = "–"
@@ -108,6 +107,11 @@ def save(output: pathlib.Path, name: str, drawn: Figure) -> str:
         path, lambda temporary: drawn.savefig(temporary, dpi=80, metadata={"Software": None})
     )
     return f"![{name}]({output.name}/{path.name})\n"
+
+
+def verdict(result: dict[str, Any], text: str) -> str:
+    """Returns what is said of the numbers, where there are enough of them."""
+    return "With so few images (`--quick`) nothing is said of agreement.\n" if result["is_quick"] else text
 
 
 def is_apart(first: dict[str, Any], second: dict[str, Any]) -> bool:

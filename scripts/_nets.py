@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 # Read when TensorFlow is imported. Without it, VGG's convolutions take about twice as long on a CPU.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
@@ -53,6 +53,12 @@ NETS = {
         Net("VGG-adv", "mnist", kf.models.vgg, "vgg_mnist_fgm"),
         Net("VGG, CIFAR-10", "cifar10", kf.models.vgg, "vgg_cifar10"),
         Net("VGG of width 32, CIFAR-10", "cifar10", kf.models.vgg, "vgg_cifar10_narrow"),
+        Net(
+            "VGG of width 32 without normalisation, CIFAR-10",
+            "cifar10",
+            kf.models.vgg,
+            "vgg_cifar10_width32_without_normalisation",
+        ),
     )
 }
 #: The net of each data set that the paper's experiments are about.
@@ -62,6 +68,8 @@ NET_OF = {"mnist": "LeNet", "cifar10": "VGG, CIFAR-10"}
 @functools.cache
 def load_net(name: str) -> keras.Model:
     """Returns a net of the experiments, the same object each time: what was traced for it is kept."""
+    # Now: another may be trained while an experiment runs.
+    stored_weights(name)
     return NETS[name].load()
 
 
@@ -74,8 +82,10 @@ def load_classifier(name: str, *, bounded: bool = True) -> kf.Classifier:
 @functools.cache
 def weights_digest(classifier: kf.Classifier) -> str:
     """Returns what tells the net and its bounds from others."""
+    # Not their names, which Keras counts up where two are built.
     layers = [
-        (type(layer).__name__, layer.get_config().get("activation")) for layer in classifier.model.layers
+        (type(layer).__name__, {name: value for name, value in layer.get_config().items() if name != "name"})
+        for layer in classifier.model.layers
     ]
     state = hashlib.sha256(f"{classifier.bounds} {classifier.image_dtype} {layers}".encode())
     for array in classifier.model.get_weights():
@@ -83,15 +93,13 @@ def weights_digest(classifier: kf.Classifier) -> str:
     return state.hexdigest()[:16]
 
 
-def stored_weights(names: Iterable[str]) -> dict[str, str | None]:
-    """Returns the hashes of the files of these nets: results are of these. None for one that is not there."""
-    found: dict[str, str | None] = {}
-    for name in names:
-        found[name] = None
-        if name not in NETS:
-            continue
-        manifest = REPOSITORY / "saved_models" / NETS[name].folder / "manifest.json"
-        if manifest.is_file():
-            files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
-            found[name] = files["model.keras"]["sha256"][:16]
-    return found
+@functools.cache
+def stored_weights(name: str) -> str | None:
+    """Returns the hash of the file of a net, as it was when first asked for; None if there is none."""
+    if name not in NETS:
+        return None
+    manifest = REPOSITORY / "saved_models" / NETS[name].folder / "manifest.json"
+    if not manifest.is_file():
+        return None
+    files = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    return files["model.keras"]["sha256"][:16]

@@ -1,7 +1,8 @@
 """What costs time, computed in parts that are kept: a run that was stopped goes on where it was.
 
 A part is one file in runs/reproduction, named by all that it depends on: net, images, settings, the library,
-versions, and the file of the function that computes it. Two experiments share what they have in common.
+versions, and the file of the function that computes it. Two experiments share what they have in common. The
+folder may be deleted at any time.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from keras_fisher import artefacts
 
 PARTS = nets.REPOSITORY / "runs" / "reproduction"
 #: Packages of the library that results depend on; nets are told by their weights.
-COMPUTING = ("attacks", "classifiers", "detectors", "fisher", "linalg")
-#: Modules beside the run_ scripts that results depend on.
-SHARED = ("_estimates", "_kept_detectors", "_parts", "_reproduction")
+COMPUTING = ("attacks", "classifiers", "datasets", "detectors", "fisher", "linalg", "models", "testing")
+#: Modules of scripts/ that no result of the run_ scripts depends on, by the beginnings of their names.
+NOT_COMPUTING = ("_drawing", "_training", "_worker", "benchmark_", "build_", "figure_", "package_",
+                 "reproduce", "run_", "table_", "train_")  # fmt: skip
 #: Images a part: what a kill can lose.
 PART_SIZE = 250
 #: Table 2's "binary search in [0.0, 6.0]" to 6 / 96 / 2⁶ = 0.001; scanned first: fooling is not monotone.
@@ -59,7 +61,7 @@ def in_parts(
         settings: all else that the result depends on, as JSON or an object whose repr tells its settings.
         size: images a part.
     """
-    # The library, and the file that `compute` is written in.
+    # The library, and the file that `compute` is written in. That of its neighbours is for `code_digest`.
     code = f"{code_digest()} {_file_digest(inspect.getfile(compute))}"
     key = hashlib.sha256(f"{name} {_plain(settings)} {code} {nets.weights_digest(classifier)}".encode())
     starts = range(0, len(images), size)
@@ -94,7 +96,8 @@ def code_digest(script: str | None = None) -> str:
     package = pathlib.Path(kf.__file__).parent
     paths = sorted(path for folder in COMPUTING for path in (package / folder).rglob("*.py"))
     if script is not None:
-        paths += [nets.REPOSITORY / "scripts" / f"{name}.py" for name in (script, *SHARED)]
+        scripts = sorted((nets.REPOSITORY / "scripts").glob("*.py"))
+        paths += [path for path in scripts if path.stem == script or not path.stem.startswith(NOT_COMPUTING)]
     for path in paths:
         state.update(path.name.encode() + path.read_bytes())
     return state.hexdigest()[:16]

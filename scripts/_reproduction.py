@@ -47,7 +47,10 @@ def add_options(
         data: the sets that the experiment knows.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # Results are told by their command.
+        allow_abbrev=False,
     )
     parser.add_argument("--data", choices=data, default=data[0], help="default: %(default)s")
     sizes = ", ".join(f"{num_images[name]} for {name}, {quick[name]} with --quick" for name in data)
@@ -57,7 +60,8 @@ def add_options(
     parser.add_argument(
         "--output",
         type=pathlib.Path,
-        help="folder of the results (default: docs/results, with --quick runs/reproduction_quick)",
+        help="folder of the results (default: docs/results; with --quick runs/reproduction_quick; with "
+        "--num-images runs/reproduction_some)",
     )
     parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")
     parser.set_defaults(sizes=num_images, quick_sizes=quick)
@@ -82,22 +86,24 @@ def complete(parser: argparse.ArgumentParser, words: Sequence[str] | None) -> ar
     words = sys.argv[1:] if words is None else words
     arguments = parser.parse_args(words)
     sizes = arguments.quick_sizes if arguments.quick else arguments.sizes
+    if arguments.num_images is not None:
+        folder = "runs/reproduction_some"
+    else:
+        folder = "runs/reproduction_quick" if arguments.quick else "docs/results"
     arguments.num_images = arguments.num_images or sizes[arguments.data]
-    arguments.output = arguments.output or default_output(is_quick=arguments.quick)
+    arguments.output = arguments.output or nets.REPOSITORY / folder
     options = [word for word in words if not word.startswith(("--data-dir=", "--output="))]
     for name in ("--output", "--data-dir"):
         if name in options:
             del options[options.index(name) : options.index(name) + 2]
     arguments.command = " ".join(["python", f"scripts/{parser.prog}", *map(shlex.quote, options)])
+    # Now: a file may be edited while an experiment runs.
+    arguments.code = parts.code_digest(pathlib.Path(parser.prog).stem)
+    arguments.points = []
     # Two runs give the same numbers.
     keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
     return arguments
-
-
-def default_output(*, is_quick: bool) -> pathlib.Path:
-    """Returns the folder of the results."""
-    return nets.REPOSITORY / ("runs/reproduction_quick" if is_quick else "docs/results")
 
 
 @functools.cache
@@ -152,10 +158,11 @@ def write(
         "num_used": getattr(arguments, "num_used", arguments.num_images),
         "data": arguments.data,
         "is_quick": arguments.quick,
-        "weights": nets.stored_weights(used_nets),
+        "weights": {name: nets.stored_weights(name) for name in used_nets},
         "config": config,
         "versions": artefacts.versions(),
-        "code": parts.code_digest(f"run_{name.rpartition('_')[0]}"),
+        "code": arguments.code,
+        "points": arguments.points,
         "seconds": round(time.perf_counter() - started, 1),
         "results": numbers,
     }
@@ -185,4 +192,5 @@ def _without_infinities(value: Any) -> Any:
 def write_arrays(arguments: argparse.Namespace, name: str, **arrays: np.ndarray) -> None:
     """Writes the points of a figure."""
     path = arguments.output / f"{name}.npz"
+    arguments.points.append(path.name)
     artefacts.write_atomically(path, functools.partial(np.savez_compressed, **arrays))

@@ -44,9 +44,9 @@ def section(output: pathlib.Path) -> str:
             drawing.save(output, f"figure1_{data}", drawn),
         ]
     parts.append(
-        "As in the paper, one step along the top eigenvector changes the net's answer. These are the least "
-        "steps that do it, within [0, 1]; the paper does not say how long its steps are. Some digits take "
-        "a step that can be seen.\n"
+        "As in the paper, one step along the top eigenvector changes the net's answer. These are the "
+        "least steps that do it, within [0, 1]; the paper does not say how long its steps are. Some "
+        "digits take a step that can be seen.\n"
     )
     return "\n".join(parts)
 

@@ -109,17 +109,17 @@ def main(words: Sequence[str] | None = None) -> None:
     announce(jobs, missing, is_quick=arguments.quick)
     started = time.perf_counter()
     failed: list[str] = []
+    options = ["--seed", str(arguments.seed), *(["--quick"] if arguments.quick else [])]
     for index, (one, data) in enumerate(missing):
         passed = (time.perf_counter() - started) / 60
         print(f"\n== {index + 1} of {len(missing)}, after {passed:.0f} min: {one.name}, {data}", flush=True)
-        command = [sys.executable, str(SCRIPTS / f"run_{one.name}.py"), "--data", data]
-        command += ["--seed", str(arguments.seed), "--output", str(output)]
-        command += ["--quick"] if arguments.quick else []
+        command = [sys.executable, str(SCRIPTS / f"run_{one.name}.py"), "--data", data, *options]
+        command += ["--output", str(output)]
         command += ["--data-dir", arguments.data_dir] if arguments.data_dir else []
         if not run(one.name, command, in_this_process=arguments.quick):
             failed.append(f"{one.name} on {data}")
             print(f"run_{one.name}.py failed; the others go on.", flush=True)
-    text = report(output, size)
+    text = report(output, f"{size} --seed {arguments.seed}" if arguments.seed else size)
     path = output.with_suffix(".md")
     artefacts.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
     print(f"\nThe report is in {os.path.relpath(path)}")
@@ -138,7 +138,7 @@ def run(name: str, command: list[str], *, in_this_process: bool) -> bool:
     try:
         importlib.import_module(f"run_{name}").main(command[2:])
     # Whatever it is, the other experiments do not depend on it.
-    except Exception:
+    except (Exception, SystemExit):
         traceback.print_exc()
         return False
     return True
@@ -154,7 +154,7 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", choices=NAMES, help="one experiment; default: all")
     parser.add_argument("--data", choices=DATA, help="one data set; default: all")
     parser.add_argument("--force", action="store_true", help="run again what is there")
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--seed", type=parse_seed, default=0, help="default: %(default)s")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -168,6 +168,14 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def parse_seed(text: str) -> int:
+    """Returns the value of --seed, as the run_ scripts take it."""
+    value = int(text)
+    if not 0 <= value < 2**31:
+        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+    return value
+
+
 def is_done(output: pathlib.Path, one: Experiment, data: str, *, seed: int, is_quick: bool) -> bool:
     """Returns whether the results are there, of this code, seed and size."""
     # Not at the top: they import TensorFlow, which --help does not need.
@@ -178,12 +186,12 @@ def is_done(output: pathlib.Path, one: Experiment, data: str, *, seed: int, is_q
     result = json.loads(path.read_text(encoding="utf-8"))
     expected = {
         "code": parts.code_digest(f"run_{one.name}"),
-        "weights": nets.stored_weights(result["weights"]),
-        "is_quick": is_quick,
-        "seed": seed,
+        "weights": {name: nets.stored_weights(name) for name in result["weights"]},
+        # With another number of images, or another net, it is another command.
+        "command": f"python scripts/run_{one.name}.py --data {data} --seed {seed}{' --quick' * is_quick}",
     }
-    has_size = "--num-images" not in result["command"]
-    return has_size and all(result[name] == wanted for name, wanted in expected.items())
+    has_points = all((output / name).is_file() for name in result.get("points", ()))
+    return has_points and all(result[name] == wanted for name, wanted in expected.items())
 
 
 def minutes(one: Experiment, data: str, *, is_quick: bool) -> float | None:
@@ -196,6 +204,9 @@ def announce(
 ) -> None:
     """Says what will be done and how long it takes."""
     total = sum(minutes(*job, is_quick=is_quick) or 0 for job in missing)
+    if not missing:
+        print(f"All of {len(jobs)} experiments are done; --force runs them again.", flush=True)
+        return
     hours = f"{total / 60:.1f} hours" if total >= 60 else f"{total:.0f} minutes"
     print(
         f"{len(jobs)} experiments, {len(jobs) - len(missing)} of them done. The others take about {hours} on "

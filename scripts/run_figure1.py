@@ -26,7 +26,6 @@ def main(words: Sequence[str] | None = None) -> None:
     started = time.perf_counter()
     classifier = nets.load_classifier(nets.NET_OF[arguments.data])
     images, labels = common.right_images(arguments, [classifier])
-    # The first of each class, and then as many again where OSSA fools none of them.
     attack = kf.attacks.OSSA(seed=arguments.seed)
     shown = []
     for label in np.unique(labels):

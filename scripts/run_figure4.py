@@ -66,7 +66,9 @@ def distributions(
         found = {name: first_eigenvalue(classifier, array) for name, array in sets.items()}
         return found | {"fixed_success": fixed.success, "least_success": least.success}
 
-    found = parts.in_parts("λ₁", classifier, images, labels, compute, (epsilon, arguments.seed))
+    found = parts.in_parts(
+        "λ₁", classifier, images, labels, compute, (epsilon, parts.LEAST_NORM, arguments.seed)
+    )
     everything = np.ones(len(images), bool)
     sets = {
         "clean": (found["clean"], everything),
@@ -123,12 +125,10 @@ def summarise(sets: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
 def describe(along: np.ndarray) -> dict[str, Any]:
     """Returns quartiles of the top eigenvalue along the step, and the share of images on which it rises."""
     first = along[:, :, 0]
-    peak = first.max(axis=1)
     return {
         "quartiles": np.percentile(first, [25, 50, 75], axis=0).T,
         "rises_at_first": estimates.share(first[:, 1] > first[:, 0]),
         "rises_to_the_end": estimates.share(first[:, -1] > first[:, 0]),
-        "median_rise_to_peak": float(np.median(peak - first[:, 0])),
         "epsilon_step_of_median_peak": int(np.argmax(np.median(first, axis=0))),
         "n": len(along),
     }

@@ -93,7 +93,8 @@ def ratios(classifier: kf.Classifier, images: np.ndarray, labels: np.ndarray, se
     vectors = np.asarray(spectrum.eigenvectors, np.float64)
     count = len(images)
     gradient = kf.attacks.FGM(1e-3, clip=False)(classifier, images, labels).images - images
-    noise = np.random.default_rng(seed).standard_normal(images.shape)
+    # Another noise than that which broke the ties.
+    noise = np.random.default_rng([seed, 1]).standard_normal(images.shape)
     directions = [*(vectors[:, k - 1] for k in EIGENVECTORS), unit(gradient), unit(noise)]
     flat = vectors.reshape(count, vectors.shape[1], -1)
     found: dict[str, list[np.ndarray]] = {"to_metric": [], "to_most": []}

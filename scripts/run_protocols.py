@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import _detection as detection
 import _estimates as estimates
 import _nets as nets
 import _parts as parts
@@ -84,20 +85,13 @@ def measure(arguments: Any, protocol: Protocol) -> dict[str, Any]:
 
     detector = kept(kf.FisherDetector(classifier, seed=arguments.seed))
     kinds = [adversarial, images, *([noisy] if protocol.noise else [])]
-    features = [detector.features_of(kind) for kind in kinds]
     rows = np.flatnonzero(is_counted)
-    first, second = rows[: len(rows) // 2], rows[len(rows) // 2 :]
-
-    def together(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns features, whether adversarial, and the source of each image."""
-        is_adversarial = np.repeat([True] + [False] * (len(kinds) - 1), len(rows))
-        return np.concatenate([part[rows] for part in features]), is_adversarial, np.tile(rows, len(kinds))
-
-    detector.fit_features(*together(first)[:2])
-    tested, is_adversarial, sources = together(second)
-    scores = detector.head_.predict_proba(tested)[:, 1]
-    auc = estimates.auc(is_adversarial, scores, sources, len(second), arguments.seed)
-    return {"auc": auc, "norm": estimates.mean(norms[rows]), "fooled": estimates.share(success)}
+    scores = detection.score_second_half(detector, [detector.features_of(kind) for kind in kinds], rows=rows)
+    return {
+        "auc": scores.auc(arguments.seed),
+        "norm": estimates.mean(norms[rows]),
+        "fooled": estimates.share(success),
+    }
 
 
 if __name__ == "__main__":

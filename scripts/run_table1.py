@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> None:
         add_decomposition(row, factor)
         rows.append(row)
     methods = {name: summarise(rows, name) for name in rows[0]["methods"]}
-    gradient = estimates.mean(np.array([row["gradient_seconds"] for row in rows]))
+    gradient = estimates.median(np.array([row["gradient_seconds"] for row in rows]))
     numbers = {"methods": methods, "gradient_seconds": gradient}
     common.write(arguments, "table1_cifar10", started, numbers, [nets.NET_OF["cifar10"]], draws=NUM_DRAWS)
 
@@ -70,7 +70,7 @@ def summarise(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
     found = [row["methods"][name] for row in rows]
     errors = [one["relative_error"] for one in found]
     return {
-        "seconds": estimates.mean(np.array([one["seconds"] for one in found])),
+        "seconds": estimates.median(np.array([one["seconds"] for one in found])),
         "in_gradients": estimates.median(np.array([one["in_gradients"] for one in found])),
         "passes": float(np.mean([one["passes"] for one in found])),
         "median_relative_error": float(np.median(errors)),

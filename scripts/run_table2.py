@@ -84,6 +84,10 @@ def measure(arguments: Any, name: str) -> dict[str, Any]:
     rows = {
         attack_name: {
             "norm": estimates.mean(one["norms"][one["success"]]),
+            # Another way to count those that no step in the bracket fools.
+            "norm_failures_at_6": estimates.mean(
+                np.where(one["success"], one["norms"], SEARCH["bracket"][1])
+            ),
             "fooled": estimates.share(one["success"]),
         }
         for attack_name, one in found.items()

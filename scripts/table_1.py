@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 from typing import Any
 
@@ -31,10 +32,11 @@ def section(output: pathlib.Path) -> str:
             drawing.number(one["seconds"], 3),
             drawing.number(one["in_gradients"], 2),
             f"{one['passes']:.1f}",
-            f"{one['median_relative_error']:.0e}",
-            f"{one['worst_relative_error']:.0e}",
+            # It is what the errors of ours are against.
+            drawing.MISSING if name == EXACT else f"{one['median_relative_error']:.0e}",
+            drawing.MISSING if name == EXACT else f"{one['worst_relative_error']:.0e}",
         ])  # fmt: skip
-    header = ["", "paper, s", "s, mean", "in gradients, median", "passes", "median error of λ₁", "worst"]
+    header = ["", "paper, s", "s, median", "in gradients, median", "passes", "median error of λ₁", "worst"]
     ours, power = methods[OURS]["in_gradients"]["value"], methods["power"]["in_gradients"]["value"]
     alias = methods["alias + power"]
     gradient = 1000 * result["results"]["gradient_seconds"]["value"]
@@ -42,25 +44,32 @@ def section(output: pathlib.Path) -> str:
         "## Table 1: time of one top eigenvector, CIFAR-10\n",
         drawing.origin(result, f"one image at a time; a gradient of the loss takes {gradient:.0f} ms"),
         drawing.table(header, rows),
-        f"{order(methods)} With "
-        f"ten classes ours takes {ours:.1f} gradients and power iteration, its class gradients taken once "
-        f"and kept, {power:.1f}. Alias sampling is quick because it draws two classes of ten, and pays for "
-        f"it: its λ₁ is off by {alias['median_relative_error']:.0%} on the median image. Seconds are of two "
-        "cores without a GPU and compare with each other, not with the authors' machine.\n",
+        drawing.verdict(
+            result,
+            f"{order(methods)} With ten classes ours takes {ours:.1f} gradients and power iteration, "
+            f"its class gradients taken once and kept, {power:.1f}. Alias sampling is quick because it "
+            "draws two classes of ten, and pays for it: its λ₁ is off by "
+            f"{alias['median_relative_error']:.0%} on the median image. Seconds are of two cores "
+            "without a GPU and compare with each other, not with the authors' machine. Golub–Kahan is "
+            "the median of three calls an image, the others are timed once. Errors of the paper's "
+            "methods are against the spectrum of the same class gradients, that of Golub–Kahan against "
+            "\"ours, exact\".\n",
+        ),
     ])  # fmt: skip
 
 
 def order(methods: dict[str, Any]) -> str:
     """Returns whether the methods have the order that they have in the paper."""
-
-    def ranked(seconds: dict[str, float]) -> list[str]:
-        return sorted(seconds, key=lambda name: seconds[name], reverse=True)
-
-    ours = ranked({name: methods[name]["seconds"]["value"] for name in PAPER})
+    names = sorted(PAPER, key=lambda name: PAPER[name], reverse=True)
+    turned = [
+        f"{slower} and {quicker}"
+        for slower, quicker in itertools.combinations(names, 2)
+        if methods[slower]["seconds"]["high"] < methods[quicker]["seconds"]["low"]
+    ]
     words = (
-        "is the paper's" if ours == ranked(PAPER) else f"is not all the paper's ({', '.join(ranked(PAPER))})"
+        f"but for {', '.join(turned)}" if turned else "no two are the other way round beyond their intervals"
     )
-    return f"From the slowest to the quickest: {', '.join(ours)}. That {words}."
+    return f"The order, {', '.join(names)}, is the paper's: {words}."
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ WEIGHT_DECAY = 5e-3
 WARMUP_EPOCHS = 2
 #: Pixels.
 MAX_SHIFT = 4
+#: Maps in the first block.
+PAPER_WIDTH = 64
 
 
 def main() -> None:
@@ -62,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--width",
         type=int,
-        default=64,
+        default=PAPER_WIDTH,
         help="maps in the first block, 64 in the paper (default: %(default)s)",
     )
     parser.add_argument(
@@ -71,7 +73,8 @@ def parse_arguments() -> argparse.Namespace:
         help="no batch normalisation, as VGG has none",
     )
     arguments = parser.parse_args()
-    suffix = "_without_normalisation" if arguments.without_normalisation else ""
+    suffix = f"_width{arguments.width}" if arguments.width != PAPER_WIDTH else ""
+    suffix += "_without_normalisation" if arguments.without_normalisation else ""
     arguments.output = arguments.output or _training.SAVED_MODELS / f"vgg_cifar10{suffix}"
     return arguments
 

@@ -108,7 +108,15 @@ def test_atomic_write_keeps_folder_and_suffix_for_the_writer(tmp_path):
 
 def test_versions_name_what_a_result_depends_on():
     versions = artefacts.versions()
-    assert set(versions) == {"python", "tensorflow", "keras", "numpy", "scikit-learn", "keras-fisher"}
+    assert set(versions) == {
+        "python",
+        "tensorflow",
+        "keras",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "keras-fisher",
+    }
     assert versions["numpy"] == np.__version__
 
 

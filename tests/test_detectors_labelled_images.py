@@ -11,7 +11,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.detectors import LabelledImages, bootstrap_auc, holdout_auc, matched_noise
+from keras_fisher.detectors import (
+    LabelledImages,
+    bootstrap_auc,
+    bootstrap_auc_difference,
+    holdout_auc,
+    matched_noise,
+)
 
 SHAPE = (4, 4, 1)
 
@@ -270,8 +276,35 @@ def test_interval_follows_the_seed():
     assert bootstrap_auc(*data, seed=1)[1] != bootstrap_auc(*data, seed=2)[1]
 
 
+def test_difference_is_that_of_the_same_resamples():
+    generator = np.random.default_rng(5)
+    sources = np.tile(np.arange(100), 2)
+    is_adversarial = np.repeat([False, True], 100)
+    scores = generator.normal(size=200) + is_adversarial
+    others = scores + 0.3 * generator.normal(size=200)
+    difference, (low, high) = bootstrap_auc_difference(is_adversarial, scores, others, sources, seed=6)
+    expected = roc_auc_score(is_adversarial, scores) - roc_auc_score(is_adversarial, others)
+    assert difference == pytest.approx(expected, abs=1e-12)
+    draws, differences = np.random.default_rng(7), []
+    for _ in range(1000):
+        drawn = draws.integers(100, size=100)
+        rows = np.concatenate([drawn, 100 + drawn])
+        differences.append(
+            roc_auc_score(is_adversarial[rows], scores[rows])
+            - roc_auc_score(is_adversarial[rows], others[rows])
+        )
+    np.testing.assert_allclose((low, high), np.percentile(differences, [2.5, 97.5]), atol=0.005)
+    # Narrower than what the two by themselves suggest.
+    widths = [np.ptp(bootstrap_auc(is_adversarial, one, sources)[1]) for one in (scores, others)]
+    assert high - low < 0.6 * min(widths)
+    same = bootstrap_auc_difference(is_adversarial, scores, scores, sources)
+    assert same == (0.0, (0.0, 0.0))
+
+
 @pytest.mark.parametrize("label", [True, False])
 def test_auc_of_one_kind_is_refused(label):
+    with pytest.raises(ValueError, match="`is_adversarial` must have images of both kinds"):
+        bootstrap_auc_difference(np.full(4, label), np.arange(4.0), np.arange(4.0), np.arange(4))
     with pytest.raises(ValueError, match="`is_adversarial` must have images of both kinds"):
         bootstrap_auc(np.full(4, label), np.arange(4.0), np.arange(4))
 

@@ -1,7 +1,7 @@
 """Detectors: has somebody pushed this image? Features, heads, baselines, evaluation, export."""
 
 from keras_fisher.detectors import baselines, features, surrogates
-from keras_fisher.detectors.bootstrap_auc import bootstrap_auc
+from keras_fisher.detectors.bootstrap_auc import bootstrap_auc, bootstrap_auc_difference
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.evaluation import Cell, Evaluation, evaluate
 from keras_fisher.detectors.feature_detector import FeatureDetector
@@ -25,6 +25,7 @@ __all__ = [
     "SoftmaxDetector",
     "baselines",
     "bootstrap_auc",
+    "bootstrap_auc_difference",
     "evaluate",
     "features",
     "holdout_auc",
