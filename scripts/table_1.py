@@ -66,10 +66,10 @@ def order(methods: dict[str, Any]) -> str:
         for slower, quicker in itertools.combinations(names, 2)
         if methods[slower]["seconds"]["high"] < methods[quicker]["seconds"]["low"]
     ]
-    words = (
-        f"but for {', '.join(turned)}" if turned else "no two are the other way round beyond their intervals"
-    )
-    return f"The order, {', '.join(names)}, is the paper's: {words}."
+    words = "and no two are the other way round beyond their intervals"
+    if turned:
+        words = f"but these are the other way round: {', '.join(turned)}"
+    return f"The order, {', '.join(names)}, is the paper's, {words}."
 
 
 if __name__ == "__main__":
