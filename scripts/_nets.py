@@ -36,7 +36,7 @@ class Net:
         """Returns the net with its stored weights."""
         path = artefacts.saved_model_path(self.folder) / "model.keras"
         manifest = artefacts.check_manifest(path.with_name("manifest.json"))
-        names = ("width", "activation", "image_shape", "batch_normalisation")
+        names = ("width", "maps", "units", "activation", "image_shape", "batch_normalisation")
         settings = {name: manifest[name] for name in names if name in manifest}
         return self.build(path, **settings)
 
@@ -47,6 +47,7 @@ NETS = {
         Net("LeNet", "mnist", kf.models.lenet5, "lenet5_mnist"),
         Net("LeNet, seed 1", "mnist", kf.models.lenet5, "lenet5_mnist_seed1"),
         Net("LeNet, seed 2", "mnist", kf.models.lenet5, "lenet5_mnist_seed2"),
+        Net("LeNet, wide", "mnist", kf.models.lenet5, "lenet5_mnist_wide"),
         Net("LeNet, ELU", "mnist", kf.models.lenet5, "lenet5_mnist_elu"),
         Net("LeNet-adv", "mnist", kf.models.lenet5, "lenet5_mnist_fgm"),
         Net("VGG", "mnist", kf.models.vgg, "vgg_mnist_relu"),

@@ -28,8 +28,8 @@ PARTS = nets.REPOSITORY / "runs" / "reproduction"
 #: Packages of the library that results depend on; nets are told by their weights.
 COMPUTING = ("attacks", "classifiers", "datasets", "detectors", "fisher", "linalg", "models", "testing")
 #: Modules of scripts/ that no result of the run_ scripts depends on, by the beginnings of their names.
-NOT_COMPUTING = ("_drawing", "_training", "_worker", "benchmark_", "build_", "figure_", "package_",
-                 "reproduce", "run_", "table_", "train_")  # fmt: skip
+NOT_COMPUTING = ("_drawing", "_training", "_worker", "benchmark_", "build_", "compare_", "figure_",
+                 "package_", "reproduce", "run_", "table_", "train_")  # fmt: skip
 #: Images a part: what a kill can lose.
 PART_SIZE = 250
 #: Table 2's "binary search in [0.0, 6.0]" to 6 / 96 / 2⁶ = 0.001; scanned first: fooling is not monotone.
@@ -140,6 +140,26 @@ def attacked(
     settings = (attack, LEAST_NORM, _file_digest(inspect.getfile(type(attack))))
     arrays = in_parts(name, classifier, images, labels, compute, settings, 125)
     return kf.attacks.AttackResult(**arrays)
+
+
+def first_eigenvalues(
+    classifier: kf.Classifier, images: np.ndarray, solver: Any = "exact", seed: int = 0
+) -> np.ndarray:
+    """Returns λ₁ (n,) of each image, by parts."""
+
+    def compute(images: np.ndarray, labels: np.ndarray) -> Arrays:
+        found = kf.fisher_spectrum(
+            classifier, images, num_eigenpairs=1, solver=solver, eigenvectors=False, seed=seed
+        )
+        return {"first": found.eigenvalues[:, 0]}
+
+    labels = np.zeros(len(images), np.int64)
+    return in_parts("eigenvalues", classifier, images, labels, compute, (solver, seed))["first"]
+
+
+def log10(eigenvalues: np.ndarray) -> np.ndarray:
+    """Returns log10 λ, where that below 1e-300 is taken for 1e-300: zero has no logarithm."""
+    return np.log10(np.maximum(eigenvalues, 1e-300))
 
 
 def least_norms(

@@ -30,6 +30,8 @@ from keras_fisher import artefacts
 EPSILON = {"mnist": 2.0, "cifar10": 1.0}
 #: l2 norm of one step of the iterative attacks (paper, Figure 2).
 STEP_SIZE = {"mnist": 0.05, "cifar10": 0.025}
+#: Their epsilon where they are to be held by no ball: further than all of their steps together.
+NO_BALL = 1e3
 
 
 def add_options(

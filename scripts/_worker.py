@@ -208,7 +208,6 @@ def write(
     net.set_weights(model.get_weights())
     _training.write(
         net,
-        build(settings.dropout),
         _training.evaluate(net, *test),
         settings.command,
         argparse.Namespace(output=folder, seed=settings.seed),

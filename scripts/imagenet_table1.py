@@ -124,6 +124,7 @@ class Table1:
             "gradient_seconds": one_gradient,
             "eigenvalues": exact.eigenvalues[0].astype(np.float64).tolist(),
             "class_gradients_eigenvalue": float(of_gradients[0]),
+            "class_gradients_seconds": rows[False][2],
             "two_programs": float(abs(exact.eigenvalues[0, 0] / of_gradients[0] - 1.0)),
             "different_classes": different_classes(probabilities, self._draws, self._seed),
             "methods": found,

@@ -220,6 +220,7 @@ def report(output: pathlib.Path, size: str) -> str:
     rows = [describe(*net) for net in net_folders()]
     nets = drawing.table(["net", "weights", "test accuracy %", "trained by"], rows, num_names=2)
     parts = [PREAMBLE.format(size=size, folder=f"{output.parent.name}/{output.name}", nets=nets)]
+    parts += [text] if (text := importlib.import_module("table_summary").section(output)) else []
     for one in EXPERIMENTS:
         if any((output / f"{one.name}_{data}.json").is_file() for data in one.minutes):
             parts.append(importlib.import_module(one.drawn_by).section(output))

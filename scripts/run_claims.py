@@ -37,6 +37,8 @@ DEPTH, TREES = 5, 100
 STRENGTHS = {"mnist": (1.0, 1.5, 2.0, 3.0), "cifar10": (0.25, 0.5, 1.0, 2.0)}
 ACTIVATIONS = ("LeNet", "LeNet, ELU")
 NUM_DRAWS = (2, 10, 100, 1000)
+#: Images, for sampling, at most.
+NUM_SAMPLED = {"mnist": 1000, "cifar10": 80}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -118,8 +120,9 @@ def sampling(arguments: Any) -> dict[str, Any]:
     """Returns λ₁ by draws over the true one, and what OSSA with draws does, beside OSSA and noise."""
     classifier = nets.load_classifier(nets.NET_OF[arguments.data])
     images, labels = common.right_images(arguments, [classifier])
-    images, labels = images[: len(images) // 2], labels[: len(labels) // 2]
-    exact = first_eigenvalues("exact", classifier, images, labels, arguments.seed)
+    count = min(len(images) // 2, NUM_SAMPLED[arguments.data])
+    images, labels = images[:count], labels[:count]
+    exact = parts.first_eigenvalues(classifier, images)
     attacks: dict[str, kf.attacks.FixedEpsilonAttack] = {
         "all classes": kf.attacks.OSSA(clip=False, seed=arguments.seed),
         "noise": kf.attacks.RandomNoise(clip=False, seed=arguments.seed),
@@ -129,7 +132,7 @@ def sampling(arguments: Any) -> dict[str, Any]:
         solver = kf.solvers.Sampled(kf.solvers.PowerIteration(), count)
         name = f"{count} draws"
         attacks[name] = kf.attacks.OSSA(clip=False, solver=solver, seed=arguments.seed)
-        found = first_eigenvalues(solver, classifier, images, labels, arguments.seed)
+        found = parts.first_eigenvalues(classifier, images, solver, arguments.seed)
         ratio = found / exact
         ratios[name] = {
             "median_ratio": float(np.median(ratio)),
@@ -150,21 +153,6 @@ def sampling(arguments: Any) -> dict[str, Any]:
             "eigenvalue": ratios.get(name),
         }
     return report
-
-
-def first_eigenvalues(
-    solver: Any, classifier: kf.Classifier, images: np.ndarray, labels: np.ndarray, seed: int
-) -> np.ndarray:
-    """Returns λ₁ (n,) by the solver."""
-
-    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
-        found = kf.fisher_spectrum(
-            classifier, images, num_eigenpairs=1, solver=solver, eigenvectors=False, seed=seed
-        )
-        return {"first": found.eigenvalues[:, 0]}
-
-    settings = solver, seed
-    return parts.in_parts("eigenvalues", classifier, images, labels, compute, settings)["first"]
 
 
 def activations(arguments: Any) -> dict[str, Any]:

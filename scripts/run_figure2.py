@@ -21,13 +21,11 @@ import keras_fisher as kf
 
 EPSILONS = {"mnist": np.linspace(0, 6, 49), "cifar10": np.linspace(0, 3, 49)}
 MOST_ITERATIONS = 100
-#: No ball: far beyond 100 steps.
-NO_BALL = 1e3
 NINETY = 0.9
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 300}, {"mnist": 100, "cifar10": 20})
+    parser = common.add_options(__doc__, {"mnist": 2000, "cifar10": 200}, {"mnist": 100, "cifar10": 20})
     parser.prog = "run_figure2.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()
@@ -45,7 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
     }
     # The ordinary cross-entropy, which is what the paper's own FGM most likely was: see table 2.
     one_step["FGM, float32 loss"] = kf.attacks.FGM(clip=False, float32_loss=True)
-    small = {"epsilon": NO_BALL, "step_size": common.STEP_SIZE[data], "clip": False}
+    small = {"epsilon": common.NO_BALL, "step_size": common.STEP_SIZE[data], "clip": False}
     iterative = {
         "BIM": kf.attacks.BIM(**small),
         "iterative OTCM": kf.attacks.IterativeOTCM(**small, seed=seed),

@@ -21,7 +21,7 @@ import scipy.stats
 
 import keras_fisher as kf
 
-EPSILONS = {"mnist": np.linspace(0, 8, 17), "cifar10": np.linspace(0, 4, 17)}
+EPSILONS = {"mnist": np.linspace(0, 8, 17), "cifar10": np.linspace(0, 2, 17)}
 #: Images of (b).
 NUM_ALONG = {"mnist": 400, "cifar10": 100}
 NUM_SHOWN = 5
@@ -54,36 +54,27 @@ def distributions(
     arguments: Any, classifier: kf.Classifier, images: np.ndarray, labels: np.ndarray
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Returns log10 λ₁ of each set of images, and which of `images` each was made of."""
-    epsilon = common.EPSILON[arguments.data]
-
-    def compute(images: np.ndarray, labels: np.ndarray) -> parts.Arrays:
-        fixed = kf.attacks.FGM(epsilon)(classifier, images, labels)
-        least = kf.attacks.least_perturbation(
-            kf.attacks.FGM(), classifier, images, labels, **parts.LEAST_NORM
-        )
-        noisy = kf.detectors.matched_noise(classifier, images, fixed.norms, seed=arguments.seed)
-        sets = {"clean": images, "noisy": noisy, "fixed": fixed.images, "least": least.images}
-        found = {name: first_eigenvalue(classifier, array) for name, array in sets.items()}
-        return found | {"fixed_success": fixed.success, "least_success": least.success}
-
-    found = parts.in_parts(
-        "λ₁", classifier, images, labels, compute, (epsilon, parts.LEAST_NORM, arguments.seed)
-    )
+    fixed = parts.attacked(kf.attacks.FGM(common.EPSILON[arguments.data]), classifier, images, labels)
+    least = parts.attacked(parts.LeastNorm(kf.attacks.FGM()), classifier, images, labels)
+    noisy = kf.detectors.matched_noise(classifier, images, fixed.norms, seed=arguments.seed)
+    found = {
+        name: parts.log10(parts.first_eigenvalues(classifier, array))
+        for name, array in {
+            "clean": images,
+            "noisy": noisy,
+            "fixed": fixed.images,
+            "least": least.images,
+        }.items()
+    }
     everything = np.ones(len(images), bool)
     sets = {
         "clean": (found["clean"], everything),
         "noisy": (found["noisy"], everything),
-        "FGM, least norm": (found["least"], found["least_success"]),
+        "FGM, least norm": (found["least"], least.success),
         "FGM, fixed norm": (found["fixed"], everything),
-        "FGM, fixed norm, successful": (found["fixed"], found["fixed_success"]),
+        "FGM, fixed norm, successful": (found["fixed"], fixed.success),
     }
     return {name: (values[chosen], np.flatnonzero(chosen)) for name, (values, chosen) in sets.items()}
-
-
-def first_eigenvalue(classifier: kf.Classifier, images: np.ndarray) -> np.ndarray:
-    """Returns log10 λ₁ (n,)."""
-    found = kf.fisher_spectrum(classifier, images, num_eigenpairs=1, solver="exact", eigenvectors=False)
-    return np.log10(np.maximum(found.eigenvalues[:, 0], 1e-300))
 
 
 def eigenvalues_along(arguments: Any, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -98,7 +89,7 @@ def eigenvalues_along(arguments: Any, images: np.ndarray, labels: np.ndarray) ->
             if epsilon:
                 moved = kf.attacks.OSSA(epsilon, seed=arguments.seed)(classifier, images, labels).images
             spectrum = kf.fisher_spectrum(classifier, moved, solver="exact", eigenvectors=False)
-            found.append(np.log10(np.maximum(spectrum.eigenvalues[:, :NUM_SHOWN], 1e-300)))
+            found.append(parts.log10(spectrum.eigenvalues[:, :NUM_SHOWN]))
         return {"along": np.stack(found, axis=1)}
 
     settings = list(epsilons), arguments.seed
@@ -129,7 +120,6 @@ def describe(along: np.ndarray) -> dict[str, Any]:
         "quartiles": np.percentile(first, [25, 50, 75], axis=0).T,
         "rises_at_first": estimates.share(first[:, 1] > first[:, 0]),
         "rises_to_the_end": estimates.share(first[:, -1] > first[:, 0]),
-        "epsilon_step_of_median_peak": int(np.argmax(np.median(first, axis=0))),
         "n": len(along),
     }
 

@@ -39,7 +39,7 @@ EIGENVECTORS = (1, 2, 5, 9)
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    parser = common.add_options(__doc__, {"mnist": 200, "cifar10": 6}, {"mnist": 20, "cifar10": 1})
+    parser = common.add_options(__doc__, {"mnist": 200, "cifar10": 4}, {"mnist": 20, "cifar10": 1})
     parser.prog = "run_geometry.py"
     arguments = common.complete(parser, words)
     started = time.perf_counter()

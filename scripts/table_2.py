@@ -123,10 +123,12 @@ def mnist_cause(nets: dict[str, Any]) -> str:
 
 
 def reached(nets: dict[str, Any], attack: str, paper: float) -> str:
-    """Returns whether the paper's mean lies within the intervals of one of the nets."""
+    """Returns how the paper's mean stands to the nets': within the interval of one, between, or beyond."""
     norms = [net["attacks"][attack]["norm"] for net in nets.values()]
     if any(norm["low"] <= paper <= norm["high"] for norm in norms):
         return "reached"
+    if min(map(drawing.value, norms)) < paper < max(map(drawing.value, norms)):
+        return "between those of our nets"
     return "not reached"
 
 

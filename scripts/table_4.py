@@ -42,7 +42,11 @@ def section(output: pathlib.Path) -> str:
     found = drawing.found(output, "table4")
     parts = ["## Table 4: AUC % of the detectors, each fitted to the attack it is tested on\n"]
     for data, result in found.items():
-        parts.append(drawing.origin(result, f"ε = {result['config']['epsilon']:g} where it is fixed"))
+        config = result["config"]
+        note = (
+            f"ε = {config['epsilon']:g} where it is fixed; {config['bu_passes']} passes with dropout for BU"
+        )
+        parts.append(drawing.origin(result, note))
         for protocol, title in PROTOCOLS.items():
             parts += [
                 f"{drawing.TITLES[data]}, {title}; ours (95 %) [paper]:\n",
@@ -96,6 +100,11 @@ def auc(result: dict[str, Any], protocol: str, detector: str, fitted: str, teste
     return cell["auc"]
 
 
+def diagonal_of_paper(data: str) -> dict[tuple[str, str], float]:
+    """Returns the paper's AUC of the eigenvalues by pairs of the attacks fitted to and tested on."""
+    return {(name, name): wanted for name, wanted in zip(ATTACKS, PAPER[data]["eigenvalues"], strict=True)}
+
+
 def below(result: dict[str, Any], protocol: str, paper: dict[tuple[str, str], float]) -> list[str]:
     """Returns the pairs of attacks whose AUC of the eigenvalues is below the paper's."""
     short = []
@@ -115,7 +124,7 @@ def in_words(short: list[str], total: int) -> str:
 
 def sentence(data: str, result: dict[str, Any]) -> str:
     """Returns what the eigenvalue rows of one data set say of the paper's, and of the other rows."""
-    paper = {(name, name): wanted for name, wanted in zip(ATTACKS, PAPER[data]["eigenvalues"], strict=True)}
+    paper = diagonal_of_paper(data)
     words = {protocol: in_words(below(result, protocol, paper), len(ATTACKS)) for protocol in PROTOCOLS}
     beside = {
         protocol: ", ".join(compared(result, protocol, name) for name in ("softmax", "KD", "BU", "KD+BU"))

@@ -22,7 +22,7 @@ def section(output: pathlib.Path) -> str:
     return "\n".join([
         "## ImageNet: Tables 1 and 2, Figures 1c and 2\n",
         drawing.origin(result, note),
-        "Table 1:\n",
+        f"Table 1, n = {numbers['table1']['n']} photos:\n",
         times(numbers["table1"]["methods"]),
         "Table 2, in [0, 6]:\n",
         norms(table2),

@@ -12,12 +12,14 @@ def section(output: pathlib.Path) -> str:
     parts = [
         "## What the paper leaves open\n",
         "Clipped or not, the least norm or a fixed one, successes only or all images, how much noise: the "
-        "paper says none of it. AUC % of the eigenvalues by each choice, varied from Table 4's least norm "
-        "(the first row) and from its one norm. For clipping and the search in Table 2 see there.\n",
+        "paper says none of it, nor how sure its nets are. AUC % of the eigenvalues by each choice, varied "
+        "from Table 4's least norm (the first row) and from its one norm. For clipping and the search in "
+        "Table 2 see there.\n",
     ]
     for data, result in drawing.found(output, "protocols").items():
         rows = result["results"]["rows"]
         header = [
+            "net",
             "attack",
             "norm",
             "clipped",
@@ -27,18 +29,26 @@ def section(output: pathlib.Path) -> str:
             "n tested",
             "fooled %",
         ]
-        parts += [drawing.origin(result), drawing.table(header, map(cells, rows), num_names=5)]
-        parts.append(sentence(data, rows))
+        parts += [
+            drawing.origin(result),
+            drawing.table(header, [cells(row, next(iter(result["weights"]))) for row in rows], num_names=6),
+        ]
+        parts.append(drawing.verdict(result, sentence(data, rows)))
     return "\n".join(parts)
 
 
-def cells(row: dict[str, Any]) -> list[str]:
+def cells(row: dict[str, Any], standard: str) -> list[str]:
+    """Returns the cells of a row; `standard` is the net of the data set."""
     norm = "least" if row["epsilon"] is None else f"ε = {row['epsilon']:g}"
+    images = "successes" if row["only_successful"] else "all"
+    if row["least_top_probability"]:
+        images += f", p ≥ {row['least_top_probability']:g}"
     return [
+        (row["net"] or standard).partition(", CIFAR")[0],
         row["attack"],
         f"{norm} (mean {row['norm']['value']:.2f})",
         "yes" if row["clip"] else "no",
-        "successes" if row["only_successful"] else "all",
+        images,
         f"{row['noise']:g}",
         drawing.number(row["auc"]),
         str(row["auc"]["n"]),
@@ -76,8 +86,10 @@ CHOICES = {
     "noise": "noise",
     "images": "successes only",
     "epsilon": "the norm",
+    "sure": "images that the net is sure of only",
+    "net": "another net",
 }
-FIELDS = {"images": "only_successful"}
+FIELDS = {"images": "only_successful", "sure": "least_top_probability"}
 
 
 def is_like(row: dict[str, Any], base: dict[str, Any], *choices: str) -> bool:

@@ -3,9 +3,9 @@
 By `model.fit` and `kf.callbacks.OSSACallback`. The nets of the paper's section 4.2: LeNet-5 or VGG with ELU
 in place of ReLU, trained on perturbed images. All 60,000 training images, a fixed number of epochs, the last
 epoch kept: no test image has a part in any choice, the test split is only measured at the end. VGG's kernels
-are rounded to float16 before they are measured and written: the file is half as large. An interrupted run
-goes on after its last whole epoch when started again with the same settings (the order of the images then
-differs from an unbroken run).
+are rounded to float16 (bfloat16 with --precision mixed_bfloat16) before they are measured and written: the
+file is half as large. An interrupted run goes on after its last whole epoch when started again with the same
+settings (the order of the images then differs from an unbroken run).
 """
 
 from __future__ import annotations
@@ -39,20 +39,21 @@ def main() -> None:
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(arguments.precision)
 
     images, labels = datasets.load("mnist", "train", data_dir=arguments.data_dir)
     model = build(arguments)
     train(model, images, labels, arguments)
+    net = _training.finished(model, lambda: build(arguments))
     details = {}
     if arguments.net == "vgg":
-        _training.round_kernels(model)
-        details = {"width": arguments.width, "image_shape": [28, 28, 1], "kernels": "rounded to float16"}
+        kernels = _training.round_kernels(net, _training.KERNELS[arguments.precision])
+        details = {"width": arguments.width, "image_shape": [28, 28, 1], "kernels": kernels}
 
     test_images, test_labels = datasets.load("mnist", "test", data_dir=arguments.data_dir)
     _training.write(
-        model,
-        build(arguments),
-        _training.evaluate(model, test_images, test_labels),
+        net,
+        _training.evaluate(net, test_images, test_labels),
         command(arguments),
         arguments,
         data="MNIST through TensorFlow Datasets: all 60,000 images of split train, measured on split test",
@@ -78,6 +79,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--width", type=int, default=64, help="of VGG, 64 in the paper (default: %(default)s)"
     )
+    _training.add_precision(parser)
     arguments = parser.parse_args()
     suffix = arguments.activation if arguments.attack == "none" else arguments.attack
     arguments.output = arguments.output or _training.SAVED_MODELS / f"{arguments.net}_mnist_{suffix}"
@@ -95,6 +97,7 @@ def command(arguments: argparse.Namespace) -> str:
     names = ["net", "attack", "epochs", "seed", "activation"]
     names += ["width"] if arguments.net == "vgg" else []
     names += [] if arguments.attack == "none" else ["epsilon", "fraction"]
+    names += [] if arguments.precision == "float32" else ["precision"]
     return " ".join(
         ["python scripts/train_robust.py", *(f"--{name} {getattr(arguments, name)}" for name in names)]
     )

@@ -2,9 +2,9 @@
 
 All 50,000 training images, shifted and mirrored at random, a fixed number of epochs, the last epoch kept: no
 test image has a part in any choice, the test split is only measured at the end. The kernels are rounded to
-float16 before they are measured and written: the file is half as large. An interrupted run goes on after its
-last whole epoch when started again with the same settings (the order of the images then differs from an
-unbroken run).
+float16 (bfloat16 with --precision mixed_bfloat16) before they are measured and written: the file is half as
+large. An interrupted run goes on after its last whole epoch when started again with the same settings (the
+order of the images then differs from an unbroken run).
 """
 
 from __future__ import annotations
@@ -38,23 +38,23 @@ def main() -> None:
     arguments = parse_arguments()
     keras.utils.set_random_seed(arguments.seed)
     tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(arguments.precision)
 
     images, labels = datasets.load("cifar10", "train", data_dir=arguments.data_dir)
     model = build(arguments)
     train(model, images, labels, arguments)
-    _training.round_kernels(model)
+    net = _training.finished(model, lambda: build(arguments))
+    kernels = _training.round_kernels(net, _training.KERNELS[arguments.precision])
 
     test_images, test_labels = datasets.load("cifar10", "test", data_dir=arguments.data_dir)
-    metrics = _training.evaluate(model, test_images, test_labels)
     _training.write(
-        model,
-        build(arguments),
-        metrics,
+        net,
+        _training.evaluate(net, test_images, test_labels),
         command(arguments),
         arguments,
         width=arguments.width,
         batch_normalisation=not arguments.without_normalisation,
-        kernels="rounded to float16",
+        kernels=kernels,
         data="CIFAR-10 through TensorFlow Datasets: all 50,000 images of split train, measured on split test",
     )
 
@@ -72,6 +72,7 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="no batch normalisation, as VGG has none",
     )
+    _training.add_precision(parser)
     arguments = parser.parse_args()
     suffix = f"_width{arguments.width}" if arguments.width != PAPER_WIDTH else ""
     suffix += "_without_normalisation" if arguments.without_normalisation else ""
@@ -87,8 +88,9 @@ def build(arguments: argparse.Namespace) -> keras.Model:
 def command(arguments: argparse.Namespace) -> str:
     """Returns the command line that repeats the run."""
     text = "python scripts/train_vgg.py --epochs {epochs} --seed {seed} --width {width}"
-    flag = " --without-normalisation" if arguments.without_normalisation else ""
-    return text.format(**vars(arguments)) + flag
+    flags = " --without-normalisation" if arguments.without_normalisation else ""
+    flags += f" --precision {arguments.precision}" if arguments.precision != "float32" else ""
+    return text.format(**vars(arguments)) + flags
 
 
 def train(model: keras.Model, images: np.ndarray, labels: np.ndarray, arguments: argparse.Namespace) -> None:

@@ -55,6 +55,43 @@ def test_lenet5_is_the_net_that_it_says():
     ]
 
 
+def test_lenet5_has_the_maps_and_units_that_were_asked_for():
+    model = models.lenet5(maps=(20, 50), units=(500,))
+    shapes = [tuple(weight.shape) for weight in model.trainable_variables]
+    assert shapes == [
+        *[(5, 5, 1, 20), (20,), (5, 5, 20, 50), (50,)],
+        *[(1250, 500), (500,), (500, 10), (10,)],
+    ]
+    stored = models.lenet5(weights="mnist_wide")
+    assert [tuple(weight.shape) for weight in stored.trainable_variables] == shapes
+    images, labels = datasets.mnist_sample()
+    assert np.mean(np.argmax(stored.predict(images, verbose=0), axis=1) == labels) >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error", "rule"),
+    [
+        ("maps", (6,), ValueError, r"be positive integers, two of them, got \(6,\)"),
+        ("maps", (6, 0), ValueError, "be at least 1, got 0"),
+        ("maps", 6, TypeError, "be positive integers, two of them, got 6"),
+        ("units", (), ValueError, r"be positive integers, got \(\)"),
+        ("units", (1.5,), TypeError, "be an integer, got 1.5"),
+        ("units", "84", TypeError, "be positive integers, got '84'"),
+    ],
+)
+def test_lenet5_refuses_sizes_that_are_none(name, value, error, rule):
+    with pytest.raises(error, match=f"`{name}` must {rule}"):
+        models.lenet5(**{name: value})
+
+
+def test_lenet5_refuses_the_stored_weights_for_another_size():
+    rule = (
+        r"`maps` must be None or \(6, 16\), those of the stored net, got \(20, 50\)\. Train one by scripts/"
+    )
+    with pytest.raises(ValueError, match=rule):
+        models.lenet5(weights="mnist", maps=(20, 50))
+
+
 @pytest.mark.parametrize("width", [None, 8])
 def test_vgg_is_the_net_that_it_says(width):
     model = models.vgg(width=width)
@@ -205,9 +242,11 @@ def test_stored_lenet5_classifies_the_sample():
         ("lenet5_mnist_elu", 400_000, 0.99),
         ("lenet5_mnist_fgm", 400_000, 0.99),
         ("lenet5_mnist_ossa", 400_000, 0.99),
+        ("lenet5_mnist_wide", 2_000_000, 0.99),
         ("vgg_cifar10", 9_000_000, 0.90),
         ("vgg_cifar10_narrow", 5_000_000, 0.85),
-        ("vgg_mnist_fgm", 2_000_000, 0.99),
+        ("vgg_mnist_fgm", 6_000_000, 0.99),
+        ("vgg_mnist_relu", 6_000_000, 0.99),
         ("vgg_mnist_ossa", 2_000_000, 0.99),
     ],
 )
@@ -242,6 +281,13 @@ def test_activation_is_what_was_asked_for(build):
     assert not np.allclose(one(images), other(images), atol=1e-6)
     with pytest.raises(ValueError, match="`activation` must be one of 'relu', 'elu', got 'tanh'"):
         build(activation="tanh")
+
+
+@pytest.mark.parametrize(("weights", "activation"), [("mnist", "relu"), ("mnist_fgm", "elu")])
+def test_vgg_of_the_papers_width_is_stored_for_mnist(weights, activation):
+    model = models.vgg(weights=weights)
+    assert model.get_layer("convolution_1_1").filters == 64
+    assert model.get_layer(f"{activation}_dense").output.shape == (None, 512)
 
 
 def test_vgg_takes_images_of_mnist_if_told_so():

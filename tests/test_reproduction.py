@@ -345,6 +345,23 @@ def test_transfer_is_read_as_tested_on_and_crafted_from(script):
     assert found["normal_from_robust"]["value"] == pytest.approx(7.5)
 
 
+def test_only_images_that_the_net_is_sure_of_are_counted(nets, parts, packaged, script):
+    protocols, common = script("run_protocols"), script("_reproduction")
+    arguments = types.SimpleNamespace(data="mnist", data_dir=None, seed=0, num_images=80)
+    limit = 0.99999
+    images, _ = common.right_images(arguments, [nets.load_classifier("LeNet")])
+    logits = nets.load_net("LeNet").predict(images, verbose=0).astype(np.float64)
+    is_sure = scipy.special.softmax(logits, axis=1).max(axis=1) >= limit
+    assert 20 < is_sure.sum() < 70
+    protocol = protocols.Protocol(epsilon=2.0, only_successful=False, least_top_probability=limit)
+    found = protocols.measure(arguments, protocol)
+    # The first half is fitted to.
+    assert found["auc"]["n"] == is_sure.sum() - is_sure.sum() // 2
+    other = protocols.measure(arguments, protocols.Protocol(epsilon=2.0, only_successful=False))
+    assert other["auc"]["n"] == 40
+    assert other["norm"]["n"] == 80
+
+
 def test_where_a_curve_reaches_ninety_percent(script):
     first_at = script("run_figure2").first_at
     points = np.array([0.0, 1.0, 2.0, 3.0])
@@ -390,7 +407,7 @@ def test_density_and_uncertainty_side_by_side_are_those_of_the_library(nets, par
         patch.setattr(script("_reproduction"), "load_data", lambda *_: digits)
         found = script("run_table4").detectors(arguments, classifier)["KD+BU"]
     expected = kf.detectors.baselines.DensityUncertaintyDetector(
-        classifier, digits[0], num_samples=script("run_table4").BU_PASSES, head="random_forest"
+        classifier, digits[0], num_samples=script("run_table4").BU_PASSES["mnist"], head="random_forest"
     )
     np.testing.assert_array_equal(found.features_of(digits[0][:9]), expected.features_of(digits[0][:9]))
     assert found.head == expected.head
@@ -411,6 +428,71 @@ def test_two_runs_with_one_seed_give_the_same_numbers(parts, packaged, script, t
     arrays = [np.load(tmp_path / f"{index}" / "figure3_mnist.npz") for index in range(2)]
     for name in arrays[0]:
         np.testing.assert_array_equal(arrays[0][name], arrays[1][name])
+
+
+def test_eigenvalues_are_kept_by_solver_and_seed(nets, parts, digits):
+    images = digits[0][:12]
+    classifier = nets.load_classifier("LeNet")
+    expected = kf.fisher_spectrum(classifier, images, solver="exact").eigenvalues[:, 0]
+    np.testing.assert_allclose(parts.first_eigenvalues(classifier, images), expected, rtol=1e-12)
+    drawn = kf.solvers.Sampled(kf.solvers.PowerIteration(), 2)
+    found = [parts.first_eigenvalues(classifier, images, drawn, seed) for seed in (0, 1, 0)]
+    # Sure images: the mass of λ₁ is in classes that are not drawn.
+    assert (found[0] < 0.01 * expected).any()
+    np.testing.assert_array_equal(found[0], found[2])
+    assert len(list(parts.PARTS.glob("*.npz"))) == 3
+    np.testing.assert_array_equal(parts.log10(np.array([0.0, 1e-310, 100.0])), [-300.0, -300.0, 2.0])
+
+
+def test_the_eigen_decomposition_costs_the_class_gradients_and_its_own_time(script):
+    factor = np.random.default_rng(0).normal(size=(4, 30))
+    value = np.linalg.eigvalsh(factor @ factor.T)[-1]
+    row = {
+        "methods": {"power": {"seconds": 500.0}},
+        "class_gradients_seconds": 100.0,
+        "gradient_seconds": 10.0,
+        "class_gradients_eigenvalue": value,
+    }
+    script("run_table1").add_decomposition(row, factor)
+    found = row["methods"]["eigen-decomposition"]
+    # Not what power iteration took beyond the gradients.
+    assert 100.0 < found["seconds"] < 150.0
+    assert found["in_gradients"] == pytest.approx(found["seconds"] / 10.0)
+    assert found["eigenvalue"] == pytest.approx(value)
+    assert found["relative_error"] < 1e-12
+
+
+def stored_results(folder, **results):
+    folder.mkdir()
+    for name, numbers in results.items():
+        (folder / f"{name}.json").write_text(json.dumps({"seconds": 1.0, "results": numbers}))
+    return str(folder)
+
+
+def test_two_runs_are_compared_number_by_number(script, tmp_path, capsys):
+    compare = script("compare_results").main
+    numbers = {"rates": [1.0, {"value": 50.0}], "seconds": 3.0, "name": "FGM", "none": None}
+    first = stored_results(tmp_path / "first", table2_mnist=numbers)
+    # Times differ.
+    compare([first, stored_results(tmp_path / "same", table2_mnist=numbers | {"seconds": 4.0})])
+    assert capsys.readouterr().out.split("table2_mnist")[1].split()[1::2][:3] == ["4", "0", "0.0e+00"]
+    for index, changed in enumerate((
+        {"rates": [1.0, {"value": 50.5}]},
+        {"rates": [1.0]},
+        {"name": "OSSA"},
+        {"none": 0.0},
+    )):  # fmt: skip
+        other = stored_results(tmp_path / f"{index}", table2_mnist=numbers | changed)
+        with pytest.raises(SystemExit, match="differ by more than 0"):
+            compare([first, other])
+    compare([first, str(tmp_path / "0"), "--tolerance", "0.01"])
+    assert "9.9e-03" in capsys.readouterr().out
+    other = stored_results(tmp_path / "more", table2_mnist=numbers, table4_mnist={})
+    with pytest.raises(SystemExit, match="differ by more than"):
+        compare([first, other, "--tolerance", "1"])
+    assert "in one of them only" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="No results in"):
+        compare([str(tmp_path), str(tmp_path)])
 
 
 @pytest.mark.slow
@@ -441,6 +523,28 @@ def test_the_report_is_drawn_from_the_stored_results(script, tmp_path):
             assert (RESULTS.parent / line.partition("(")[2].rstrip(")")).is_file()
 
 
+def test_the_summary_has_a_line_for_each_claim_that_was_measured(script, tmp_path):
+    summary = script("table_summary")
+    assert summary.section(tmp_path) == ""
+    at_90 = {"value": 3.21, "low": 3.0, "high": 3.4}
+    result = {"is_quick": False, "results": {"one_step": {"OSSA": {"at_90_percent": at_90}}}}
+    (tmp_path / "figure2_mnist.json").write_text(json.dumps(result))
+    row = "| MNIST, Figure 2a: l2 norm at which OSSA fools 90 % | 2.1 | 3.21 (3.00 to 3.40) | is higher |"
+    assert summary.section(tmp_path).splitlines()[-1] == row
+    (tmp_path / "figure2_mnist.json").write_text(json.dumps(result | {"is_quick": True}))
+    assert summary.section(tmp_path) == ""
+    # Of the stored results: every experiment that has one.
+    claims = [line.split("|")[1] for line in summary.section(RESULTS).splitlines() if line.startswith("| ")]
+    titles = {"figure2": "Figure 2a", "figure3": "Figure 3", "geometry": "Section 3.3"}
+    titles |= {f"table{number}": f"Table {number}" for number in (1, 2, 3, 4)}
+    stored = [path.stem.split("_") for path in RESULTS.glob("*_*.json")]
+    wanted = [(titles[name], data) for name, data in stored if name in titles]
+    assert len(wanted) >= 9
+    for title, data in wanted:
+        start = f" {script('_drawing').TITLES[data]}, {title}:"
+        assert any(claim.startswith(start) for claim in claims), start
+
+
 def estimate(value, half=1.0):
     return {"value": value, "low": value - half, "high": value + half, "n": 100}
 
@@ -449,6 +553,10 @@ def test_what_is_said_of_transfer_follows_from_the_numbers(script):
     sentence = script("table_3").sentence
     fooled = [[estimate(60.0 + row + column) for column in range(4)] for row in range(4)]
     lower = {"fooled": fooled, "robust_from_normal": estimate(10.0), "normal_from_robust": estimate(40.0)}
+    # Of normal nets (rows 0 and 1) from robust ones (columns 2 and 3), and the reverse.
+    successful = [[0.0, 0.0, 70.0, 74.0], [0.0, 0.0, 60.0, 76.0], [3.0, 5.0, 0.0, 0.0], [1.0, 7.0, 0.0, 0.0]]
+    lower["fooled_of_successful"] = [[estimate(cell) for cell in row] for row in successful]
+    assert "the means are 4.0 and 70.0 %, the latter nearer to the paper's 80.52" in sentence(lower)
     assert "The shape is the paper's" in sentence(lower)
     assert "by a factor of 4.0 against the reverse (the paper's 3.6)" in sentence(lower)
     assert "ours is 60.0 to 66.0" in sentence(lower)
@@ -456,6 +564,37 @@ def test_what_is_said_of_transfer_follows_from_the_numbers(script):
     same = lower | {"normal_from_robust": estimate(11.0)}
     assert "is not seen" in sentence(same)
     assert "is not seen" in sentence(lower | {"normal_from_robust": estimate(2.0)})
+
+
+def test_what_is_said_of_the_papers_norm_follows_from_the_numbers(script):
+    table2 = script("table_2")
+
+    def nets(*norms):
+        return {
+            f"{index}": {"attacks": {"FGM": {"norm": estimate(x, 0.02)}}} for index, x in enumerate(norms)
+        }
+
+    assert table2.reached(nets(1.9, 2.10), "FGM", 2.11) == "reached"
+    assert table2.reached(nets(1.9, 2.3), "FGM", 2.11) == "between those of our nets"
+    assert table2.reached(nets(1.9, 2.0), "FGM", 2.11) == "not reached"
+
+
+def test_what_is_said_of_sampling_follows_from_the_numbers(script):
+    def one(below):
+        of_truth = {"median_ratio": 0.1, "below_1_percent": estimate(below)}
+        return {
+            "fooled": estimate(97.0),
+            "norm": estimate(1.0),
+            "norm_more": estimate(0.1),
+            "fooled_less": estimate(0.0),
+            "eigenvalue": of_truth,
+        }
+
+    for below, words in ((90.0, "λ₁ does not survive"), (20.0, "λ₁ suffers")):
+        sampled = dict.fromkeys(("all classes", "noise", "2 draws", "1000 draws"), one(below))
+        result = {"is_quick": False, "results": {"sampling": sampled}}
+        text = script("table_claims").sampling("cifar10", result)
+        assert f"{words}: from two draws it is under a hundredth of the true one on {below:.1f} %" in text
 
 
 def test_what_is_said_of_the_order_of_times_follows_from_the_numbers(script):
@@ -485,6 +624,12 @@ def test_what_is_said_of_distributions_follows_from_the_numbers(script):
     assert "they are not the cause" in text
     # The paper's words are of MNIST.
     assert "The paper" not in text
+
+
+def test_what_is_said_of_the_rise_along_a_step_follows_from_the_numbers(script):
+    epsilons, medians = np.linspace(0, 4, 5), np.array([-5.0, 1.0, 4.3, 5.0, 2.0])
+    found = script("figure_4").rise(epsilons, medians)
+    assert found == "its median has made nine tenths of its rise by a norm of 2 and is highest at 3"
 
 
 def test_what_is_said_of_a_setting_follows_from_the_numbers(script):

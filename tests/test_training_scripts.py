@@ -18,7 +18,7 @@ def script(monkeypatch):
     """Returns a function that imports a script."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     yield importlib.import_module
-    for name in ("_training", "train_robust", "train_vgg"):
+    for name in ("_training", "train_lenet5", "train_robust", "train_vgg"):
         sys.modules.pop(name, None)
 
 
@@ -42,6 +42,61 @@ def test_rounded_kernels_are_compressed_and_any_keras_reads_them(script, tmp_pat
         np.testing.assert_array_equal(old, new)
     assert (tmp_path / "model.keras").stat().st_size < 0.75 * (tmp_path / "plain.keras").stat().st_size
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "plain.keras"]
+
+
+@pytest.fixture
+def in_bfloat16():
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy("float32")
+
+
+def test_a_net_trained_in_bfloat16_is_stored_in_float32_with_kernels_of_bfloat16(script, in_bfloat16):
+    training = script("_training")
+    trained = kf.models.vgg(width=2)
+    assert trained.get_layer("convolution_1_1").compute_dtype == "bfloat16"
+    net = training.finished(trained, lambda: kf.models.vgg(width=2))
+    assert {layer.compute_dtype for layer in net.layers} == {"float32"}
+    for old, new in zip(trained.get_weights(), net.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    before = net.get_weights()
+    assert training.round_kernels(net, training.KERNELS["mixed_bfloat16"]) == "rounded to bfloat16"
+    for old, new in zip(before, net.get_weights(), strict=True):
+        if old.ndim > 1:
+            # Eight bits of the mantissa are left; the other 16 of the word are zero.
+            assert not (new.view(np.uint32) & 0xFFFF).any()
+            np.testing.assert_allclose(new, old, rtol=2.0**-8)
+        else:
+            np.testing.assert_array_equal(new, old)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("train_lenet5", ["--epochs", "15", "--seed", "3", "--wide"]),
+        ("train_vgg", ["--width", "32", "--without-normalisation", "--precision", "mixed_bfloat16"]),
+        ("train_vgg", ["--width", "64"]),
+        ("train_robust", ["--net", "vgg", "--attack", "fgm", "--precision", "mixed_bfloat16"]),
+        ("train_robust", ["--attack", "none", "--activation", "relu"]),
+    ],
+)
+def test_the_command_of_a_manifest_repeats_the_run(name, words, script, monkeypatch):
+    training = script(name)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    arguments = training.parse_arguments()
+    python, path, *again = training.command(arguments).split()
+    assert (python, path) == ("python", f"scripts/{name}.py")
+    monkeypatch.setattr(sys, "argv", [name, *again])
+    assert vars(training.parse_arguments()) == vars(arguments)
+
+
+def test_lenet5_is_as_wide_as_its_command_says(script, monkeypatch):
+    training = script("train_lenet5")
+    for words, maps, folder in (([], 6, "lenet5_mnist"), (["--wide"], 20, "lenet5_mnist_wide")):
+        monkeypatch.setattr(sys, "argv", ["train_lenet5", *words])
+        arguments = training.parse_arguments()
+        assert training.build(arguments).get_layer("convolution_1").filters == maps
+        assert arguments.output.name == folder
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ _WEIGHTS = Weights(
     stored={
         "cifar10": "vgg_cifar10",
         "cifar10_narrow": "vgg_cifar10_narrow",
+        "mnist": "vgg_mnist_relu",
         "mnist_fgm": "vgg_mnist_fgm",
         "mnist_ossa": "vgg_mnist_ossa",
     },
@@ -44,8 +45,9 @@ def vgg(
     Args:
         weights: None for random weights; a name for weights that come with the library; or a `.keras` or
             `.weights.h5` file with weights of this net. `"cifar10"` are those that `scripts/train_vgg.py`
-            trained, of width 64, `"cifar10_narrow"` those of a quicker net of width 32; `"mnist_fgm"` and
-            `"mnist_ossa"` those that `scripts/train_robust.py` trained adversarially on MNIST, with ELU.
+            trained, of width 64, `"cifar10_narrow"` those of a quicker net of width 32; `"mnist"`,
+            `"mnist_fgm"` and `"mnist_ossa"` those that `scripts/train_robust.py` trained on MNIST, the first
+            with ReLU, the others adversarially with ELU, the last of width 16.
         width: the number of maps in the first block. None for the stored net's own, and otherwise for 64,
             the width of VGG-16.
         activation: `"relu"`, or `"elu"` as in the paper's robust nets; None for the stored net's own, and

@@ -1,0 +1,104 @@
+"""Compares the results of two runs of reproduce.py: with one seed they are the same numbers.
+
+    python scripts/reproduce.py --quick
+    rm -r runs/reproduction                     # or the second run takes the parts of the first
+    python scripts/reproduce.py --quick --output runs/again
+    python scripts/compare_results.py runs/reproduction_quick runs/again
+
+Prints of each experiment how many numbers there are, how many differ, and by how much at most, relative to
+the larger of the two. Times are left out. Ends with status 1 if a number differs by more than --tolerance, or
+if one run has results that the other has not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import rich.console
+import rich.table
+
+#: Of a measurement: another in each run.
+TIMES = ("seconds", "gradient_seconds", "in_gradients")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    arguments = parse_arguments(words)
+    first, second = (
+        {path.stem for path in folder.glob("*.json")} for folder in (arguments.first, arguments.second)
+    )
+    if not first | second:
+        raise SystemExit(
+            f"No results in {arguments.first} nor in {arguments.second}. Run reproduce.py first."
+        )
+    table = rich.table.Table(title=f"{arguments.first} and {arguments.second}")
+    for column in ("experiment", "numbers", "that differ", "at most by"):
+        table.add_column(column, justify="left" if column == "experiment" else "right")
+    most = 0.0
+    for name in sorted(first | second):
+        if name not in first & second:
+            table.add_row(name, "in one of them only", "", "")
+            most = math.inf
+            continue
+        found = differences(
+            *(read(folder / f"{name}.json") for folder in (arguments.first, arguments.second))
+        )
+        most = max([most, *found])
+        table.add_row(name, f"{len(found)}", f"{sum(d > 0 for d in found)}", f"{max(found, default=0.0):.1e}")
+    rich.console.Console(width=110).print(table)
+    if most > arguments.tolerance:
+        raise SystemExit(f"They differ by more than {arguments.tolerance:g}.")
+
+
+def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("first", type=pathlib.Path, help="folder of results")
+    parser.add_argument("second", type=pathlib.Path, help="another")
+    parser.add_argument("--tolerance", type=float, default=0.0, help="default: %(default)s, the same bits")
+    return parser.parse_args(words)
+
+
+def read(path: pathlib.Path) -> Any:
+    """Returns the numbers of an experiment."""
+    return json.loads(path.read_text(encoding="utf-8"))["results"]
+
+
+def differences(first: Any, second: Any) -> list[float]:
+    """Returns the relative difference of each number to the other run's; ∞ where one has none."""
+    ours, theirs = dict(leaves(first)), dict(leaves(second))
+    return [
+        difference(ours[key], theirs[key]) if key in ours and key in theirs else math.inf
+        for key in sorted(ours.keys() | theirs.keys())
+    ]
+
+
+def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields what stands in a nest of lists and dictionaries, with the way to it, without times."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            if name not in TIMES:
+                yield from leaves(item, f"{key}/{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from leaves(item, f"{key}/{index:06}")
+    else:
+        yield key, value
+
+
+def difference(first: Any, second: Any) -> float:
+    """Returns the difference of two leaves relative to the larger; words are equal or not."""
+    if first == second:
+        return 0.0
+    if not all(isinstance(value, int | float) for value in (first, second)):
+        return math.inf
+    return abs(first - second) / max(abs(first), abs(second))
+
+
+if __name__ == "__main__":
+    main()
