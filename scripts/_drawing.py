@@ -37,7 +37,10 @@ def run(description: str | None, section: Callable[[pathlib.Path], str]) -> None
         default=REPOSITORY / "docs" / "results",
         help="folder of the results (default: docs/results)",
     )
-    print(section(parser.parse_args().output))
+    output = parser.parse_args().output
+    if not output.is_dir():
+        raise SystemExit(f"{output}: there is no such folder. Run scripts/reproduce.py first.")
+    print(section(output))
 
 
 def read(output: pathlib.Path, name: str) -> dict[str, Any]:
@@ -109,20 +112,27 @@ def save(output: pathlib.Path, name: str, drawn: Figure) -> str:
     return f"![{name}]({output.name}/{path.name})\n"
 
 
-def verdict(result: dict[str, Any], text: str) -> str:
-    """Returns what is said of the numbers, where there are enough of them."""
-    return "With so few images (`--quick`) nothing is said of agreement.\n" if result["is_quick"] else text
+def verdict(result: dict[str, Any], say: Callable[..., str], *arguments: Any) -> str:
+    """Returns what `say(*arguments)` says of the numbers; it is only asked where there are enough of them."""
+    if result["is_quick"]:
+        return "With so few images (`--quick`) nothing is said of agreement.\n"
+    return say(*arguments)
 
 
 def is_apart(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Returns whether the intervals of two numbers have no point in common."""
-    return first["low"] > second["high"] or second["low"] > first["high"]
+    return first["low"] > upper(second) or second["low"] > upper(first)
+
+
+def upper(sample: dict[str, Any]) -> float:
+    """Returns the upper end of an interval; of one that has none, infinity."""
+    return math.inf if sample["high"] is None else sample["high"]
 
 
 def agrees(sample: dict[str, Any], paper: float) -> str:
     """Returns how an estimate stands to the paper's number."""
     if sample["value"] is None:
         return "cannot be told"
-    if sample["low"] is not None and sample["low"] <= paper <= sample["high"]:
+    if sample["low"] is not None and sample["low"] <= paper <= upper(sample):
         return "agrees within its interval"
     return "is higher" if sample["value"] > paper else "is lower"

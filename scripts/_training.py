@@ -33,10 +33,11 @@ def argument_parser(description: str | None, folder: str, epochs: int) -> argpar
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    # Less than one would replace a stored net by an untrained one.
     parser.add_argument(
-        "--epochs", type=int, default=epochs, help="passes over the images (default: %(default)s)"
+        "--epochs", type=at_least(1), default=epochs, help="passes over the images (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default: %(default)s")
+    parser.add_argument("--seed", type=at_least(0), default=0, help="default: %(default)s")
     parser.add_argument(
         "--output",
         type=pathlib.Path,
@@ -44,6 +45,19 @@ def argument_parser(description: str | None, folder: str, epochs: int) -> argpar
     )
     parser.add_argument("--data-dir", help="folder of TensorFlow Datasets (default: its own)")
     return parser
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Returns the type of an option whose value is an integer from `least` on."""
+
+    def parse(text: str) -> int:
+        value = int(text)
+        if not least <= value < 2**31:
+            raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        return value
+
+    parse.__name__ = "int"
+    return parse
 
 
 def add_precision(parser: argparse.ArgumentParser) -> None:

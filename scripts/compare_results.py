@@ -1,13 +1,13 @@
 """Compares the results of two runs of reproduce.py: with one seed they are the same numbers.
 
     python scripts/reproduce.py --quick
-    rm -r runs/reproduction                     # or the second run takes the parts of the first
+    mv runs/reproduction runs/reproduction_kept        # or the second run takes the parts of the first
     python scripts/reproduce.py --quick --output runs/again
     python scripts/compare_results.py runs/reproduction_quick runs/again
 
-Prints of each experiment how many numbers there are, how many differ, and by how much at most, relative to
-the larger of the two. Times are left out. Ends with status 1 if a number differs by more than --tolerance, or
-if one run has results that the other has not.
+Prints of each experiment how many numbers there are, in its JSON file and among the points of its figure,
+how many differ, and by how much at most, relative to the larger of the two. Times are left out. Ends with
+status 1 if a number differs by more than --tolerance, or if one run has results that the other has not.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import pathlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import rich.console
 import rich.table
 
@@ -28,13 +29,11 @@ TIMES = ("seconds", "gradient_seconds", "in_gradients")
 
 def main(words: Sequence[str] | None = None) -> None:
     arguments = parse_arguments(words)
-    first, second = (
-        {path.stem for path in folder.glob("*.json")} for folder in (arguments.first, arguments.second)
-    )
-    if not first | second:
-        raise SystemExit(
-            f"No results in {arguments.first} nor in {arguments.second}. Run reproduce.py first."
-        )
+    folders = (arguments.first, arguments.second)
+    first, second = ({path.stem for path in folder.glob("*.json")} for folder in folders)
+    for folder, found in zip(folders, (first, second), strict=True):
+        if not found:
+            raise SystemExit(f"{folder}: there are no results. scripts/reproduce.py writes some.")
     table = rich.table.Table(title=f"{arguments.first} and {arguments.second}")
     for column in ("experiment", "numbers", "that differ", "at most by"):
         table.add_column(column, justify="left" if column == "experiment" else "right")
@@ -44,9 +43,7 @@ def main(words: Sequence[str] | None = None) -> None:
             table.add_row(name, "in one of them only", "", "")
             most = math.inf
             continue
-        found = differences(
-            *(read(folder / f"{name}.json") for folder in (arguments.first, arguments.second))
-        )
+        found = differences(*(read(folder, name) for folder in folders))
         most = max([most, *found])
         table.add_row(name, f"{len(found)}", f"{sum(d > 0 for d in found)}", f"{max(found, default=0.0):.1e}")
     rich.console.Console(width=110).print(table)
@@ -64,9 +61,17 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-def read(path: pathlib.Path) -> Any:
-    """Returns the numbers of an experiment."""
-    return json.loads(path.read_text(encoding="utf-8"))["results"]
+def read(folder: pathlib.Path, name: str) -> dict[str, Any]:
+    """Returns the numbers of an experiment and the points of its figure."""
+    numbers = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))["results"]
+    path = folder / f"{name}.npz"
+    if not path.is_file():
+        return {"numbers": numbers}
+    with np.load(path) as kept:
+        return {
+            "numbers": numbers,
+            "points": {field: array.ravel().tolist() for field, array in kept.items()},
+        }
 
 
 def differences(first: Any, second: Any) -> list[float]:
@@ -93,9 +98,10 @@ def leaves(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
 
 def difference(first: Any, second: Any) -> float:
     """Returns the difference of two leaves relative to the larger; words are equal or not."""
-    if first == second:
+    # NaN stands for an image that was not fooled.
+    if first == second or (first != first and second != second):  # noqa: PLR0124
         return 0.0
-    if not all(isinstance(value, int | float) for value in (first, second)):
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in (first, second)):
         return math.inf
     return abs(first - second) / max(abs(first), abs(second))
 

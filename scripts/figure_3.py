@@ -48,7 +48,7 @@ def section(output: pathlib.Path) -> str:
         *parts,
         *drawn_parts,
         drawing.table(header, rows),
-        drawing.verdict(last, sentence(correlations)),
+        drawing.verdict(last, sentence, correlations),
     ])  # fmt: skip
 
 

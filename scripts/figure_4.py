@@ -46,15 +46,20 @@ def section(output: pathlib.Path) -> str:
             drawing.table(
                 ["log10 λ₁ of images", "n", "quartiles", "AUC % of λ₁ itself, against clean"], rows
             ),
-            drawing.verdict(result, distribution(data, numbers["eigenvalue"])),
-            drawing.verdict(
-                result,
-                f"Along OSSA λ₁ rises at first on {drawing.number(along['rises_at_first'])} % of the "
-                f"images, as in the paper; {rise(epsilons, quartiles[:, 1])}, and at {epsilons[-1]:g} λ₁ is "
-                f"above its start on {drawing.number(along['rises_to_the_end'])} %.\n",
-            ),
+            drawing.verdict(result, distribution, data, numbers["eigenvalue"]),
+            drawing.verdict(result, along_sentence, along),
         ]
     return "\n".join(parts)
+
+
+def along_sentence(along: dict[str, Any]) -> str:
+    """Returns how λ₁ goes along the step."""
+    epsilons, medians = np.array(along["epsilons"]), np.array(along["quartiles"])[:, 1]
+    return (
+        f"Along OSSA λ₁ rises at first on {drawing.number(along['rises_at_first'])} % of the images, as in "
+        f"the paper; {rise(epsilons, medians)}, and at {epsilons[-1]:g} λ₁ is above its start on "
+        f"{drawing.number(along['rises_to_the_end'])} %.\n"
+    )
 
 
 def rise(epsilons: np.ndarray, medians: np.ndarray) -> str:

@@ -54,7 +54,7 @@ def sentence(found: dict[str, dict[str, Any]]) -> str:
     """Returns what the ratios of the shortest step say of Theorem 1."""
     results = found.values()
     if any(result["is_quick"] for result in results):
-        return drawing.verdict({"is_quick": True}, "")
+        return drawing.verdict({"is_quick": True}, str)
 
     def furthest(is_dithered: bool) -> float:
         """How far a median of length / √(ηᵀ G η) is from 1."""

@@ -2,8 +2,8 @@
 
 The least norm of one step along the top eigenvector, by search in [0, 6]; and that of many small steps, each
 along the eigenvector where it stands, which follows the boundary where one step cannot. Unclipped. On MNIST
-for three nets that differ in their seed, one with more maps and units, since the paper does not say which
-LeNet it has, and one with ELU in place of ReLU: "similar phenomenon can be reproduced in a network with
+for three LeNet-5 that differ in their seed, one with more maps and units, since much that goes by the name
+LeNet has these, and one with ELU in place of ReLU: "similar phenomenon can be reproduced in a network with
 smooth activations".
 
 Source: Zhao et al. 2019, Figure 3 and section 3.3.

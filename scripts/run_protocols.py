@@ -95,10 +95,10 @@ def measure(arguments: Any, protocol: Protocol) -> dict[str, Any]:
     found = parts.attacked(attack, classifier, images, labels)
     adversarial, success = found.images, found.success
     norms = np.linalg.norm((adversarial - images).reshape(len(images), -1).astype(np.float64), axis=1)
-    is_counted = (norms > 0) & (success if protocol.only_successful else True)
+    is_asked = np.ones(len(images), bool)
     if protocol.least_top_probability:
-        top = np.exp(classifier.log_probabilities(images).max(axis=1))
-        is_counted &= top >= protocol.least_top_probability
+        is_asked = np.exp(classifier.log_probabilities(images).max(axis=1)) >= protocol.least_top_probability
+    is_counted = is_asked & (norms > 0) & (success if protocol.only_successful else True)
     noisy = kf.detectors.matched_noise(classifier, images, protocol.noise * norms, seed=arguments.seed)
 
     detector = kept(kf.FisherDetector(classifier, seed=arguments.seed))
@@ -108,7 +108,7 @@ def measure(arguments: Any, protocol: Protocol) -> dict[str, Any]:
     return {
         "auc": scores.auc(arguments.seed),
         "norm": estimates.mean(norms[rows]),
-        "fooled": estimates.share(success),
+        "fooled": estimates.share(success[is_asked]),
     }
 
 

@@ -22,7 +22,7 @@ import keras_fisher as kf
 
 NAMES = ("LeNet", "VGG", "LeNet-adv", "VGG-adv")
 #: Rows and columns of nets that were, and were not, trained against an attack.
-NORMAL, ROBUST = [0, 1], [2, 3]
+KINDS = {"normal": [0, 1], "robust": [2, 3]}
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -60,21 +60,41 @@ def transfer(
 
 
 def summarise(success: np.ndarray) -> dict[str, object]:
-    """Returns both ways to count, and the means of nets on others with their intervals."""
+    """Returns both ways to count, of all images or of those that fool their own net, with intervals.
+
+    Each by cells, and by means over the cells of two kinds of nets, no net on itself.
+    """
     own = np.diagonal(success, axis1=1, axis2=2)
 
-    def mean_of(rows: list[int], columns: list[int]) -> dict[str, object]:
-        return estimates.bootstrap(
-            lambda drawn: 100 * float(drawn[:, rows][:, :, columns].mean()), success.astype(np.float32)
-        )
+    def cells(success: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+        """Returns percent (tested on, crafted from)."""
+        fooled = (success & is_counted[:, None, :]).sum(axis=0)
+        return 100.0 * fooled / np.maximum(is_counted.sum(axis=0), 1)
+
+    def blocks(are_all: bool) -> dict[str, object]:
+        def mean_of(rows: list[int], columns: list[int]) -> dict[str, object]:
+            pairs = [(i, j) for i in rows for j in columns if i != j]
+
+            def mean(drawn: np.ndarray) -> float:
+                counted = np.ones(drawn.shape[::2], bool) if are_all else np.diagonal(drawn, axis1=1, axis2=2)
+                found = cells(drawn, counted)
+                return float(np.mean([found[pair] for pair in pairs]))
+
+            return estimates.bootstrap(mean, success)
+
+        return {
+            f"{tested}_from_{crafted}": mean_of(KINDS[tested], KINDS[crafted])
+            for tested in KINDS
+            for crafted in KINDS
+        }
 
     return {
         "fooled": [[estimates.share(success[:, i, j]) for j in range(4)] for i in range(4)],
         "fooled_of_successful": [
             [estimates.share(success[own[:, j], i, j]) for j in range(4)] for i in range(4)
         ],
-        "robust_from_normal": mean_of(ROBUST, NORMAL),
-        "normal_from_robust": mean_of(NORMAL, ROBUST),
+        "blocks": blocks(are_all=True),
+        "blocks_of_successful": blocks(are_all=False),
     }
 
 

@@ -46,7 +46,7 @@ def section(output: pathlib.Path) -> str:
         drawing.table(header, rows),
         drawing.verdict(
             result,
-            f"{order(methods)} With ten classes ours takes {ours:.1f} gradients and power iteration, "
+            lambda: f"{order(methods)} With ten classes ours takes {ours:.1f} gradients and power iteration, "
             f"its class gradients taken once and kept, {power:.1f}. Alias sampling is quick because it "
             "draws two classes of ten, and pays for it: its λ₁ is off by "
             f"{alias['median_relative_error']:.0%} on the median image. Seconds are of two cores "

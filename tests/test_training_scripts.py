@@ -90,6 +90,24 @@ def test_the_command_of_a_manifest_repeats_the_run(name, words, script, monkeypa
     assert vars(training.parse_arguments()) == vars(arguments)
 
 
+@pytest.mark.parametrize("name", ["train_lenet5", "train_robust", "train_vgg"])
+@pytest.mark.parametrize(
+    ("words", "rule"),
+    [
+        (["--epochs", "0"], "argument --epochs: must be at least 1, got 0"),
+        (["--epochs", "-3"], "argument --epochs: must be at least 1, got -3"),
+        (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
+    ],
+)
+def test_a_training_that_trains_nothing_is_refused(name, words, rule, script, monkeypatch, capsys):
+    training = script(name)
+    monkeypatch.setattr(sys, "argv", [name, *words])
+    with pytest.raises(SystemExit):
+        training.parse_arguments()
+    assert rule in capsys.readouterr().err
+
+
 def test_lenet5_is_as_wide_as_its_command_says(script, monkeypatch):
     training = script("train_lenet5")
     for words, maps, folder in (([], 6, "lenet5_mnist"), (["--wide"], 20, "lenet5_mnist_wide")):
