@@ -45,19 +45,24 @@ def test_exact_eigenvalues_agree_with_the_float64_reference(name, nets, lenet, i
     assert cosines[apart].min() > 1 - 1e-6
 
 
-@pytest.mark.parametrize(
-    ("name", "tolerance"),
-    # Ten times the logits are ten times their float32 rounding, which e^z turns into a relative error of p.
-    # It is the forward pass of the net that is off by this much, not the spectrum: see the next test.
-    [("lenet5", 1e-4), ("softmax", 1e-4), ("depthwise", 2e-4), ("attention", 4e-4)],
-)
-def test_ten_times_the_logits_give_eigenvalues_below_1e_30_and_no_nan(name, tolerance, nets, lenet, images):
+@pytest.mark.parametrize("name", NETS)
+def test_ten_times_the_logits_give_eigenvalues_below_1e_30_and_no_nan(name, nets, lenet, images):
     expected = reference(name, 10.0, lenet, images.tobytes())
-    spectrum = kf.fisher_spectrum(testing.scaled_logits(nets[name], 10.0), images, solver="exact")
+    model = testing.scaled_logits(nets[name], 10.0)
+    spectrum = kf.fisher_spectrum(model, images, solver="exact")
     assert expected.eigenvalues[:, 0].min() < 1e-30
     assert np.isfinite(spectrum.eigenvalues).all()
     assert (spectrum.eigenvalues >= 0).all()
-    assert relative_errors(spectrum.eigenvalues, expected.eigenvalues).max() <= tolerance
+    # Ten times the logits are ten times their float32 rounding, which is a relative error of p. The processor
+    # decides how large it is. The forward pass is off by this much, not the spectrum: see the next test too.
+    single, double = (
+        kf.Classifier(net).log_probabilities(images) for net in (model, testing.float64_copy(model))
+    )
+    rounding = np.abs(single - double).max(axis=1, keepdims=True)
+    assert rounding.max() <= 1e-3
+    counts = expected.eigenvalues >= 1e-10 * expected.eigenvalues[:, :1]
+    errors = np.abs(spectrum.eigenvalues / expected.eigenvalues - 1)
+    assert (errors <= 2 * rounding)[counts].all()
 
 
 @pytest.mark.parametrize("factor", [1.0, 10.0])

@@ -163,17 +163,20 @@ class OSSALayer(keras.layers.Layer):
 
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         """Returns the images as in training, in their own dtype; those outside of the bounds unmoved."""
-        fixed = tf.stop_gradient(images)
+        # A net may not take an empty batch, nor do convolutions of oneDNN.
+        fixed = _at_least_a_row(tf.stop_gradient(images), self._lowest)
         num_images = tf.shape(fixed)[0]
         num_rows = tf.cast(tf.round(self.fraction * tf.cast(num_images, tf.float64)), tf.int32)
-        num_rows = tf.maximum(num_rows, tf.minimum(num_images, 1))  # A net may not take an empty batch.
+        num_rows = tf.maximum(num_rows, 1)
         # Not a SeedGenerator: its state is not among the weights, and training that resumes would repeat it.
         random = tf.stack([tf.constant(self.seed), tf.cast(self._step, tf.int32)])
         self._step.assign_add(1)
         phases = _phases(random)
         rows = _spread(num_rows, num_images, phases[0])
         chosen = tf.ensure_shape(tf.gather(fixed, rows), [None, *images.shape[1:]])
-        classes = None if labels is None else tf.gather(tf.reshape(labels, [-1]), rows)
+        classes = None
+        if labels is not None:
+            classes = tf.gather(_at_least_a_row(tf.reshape(labels, [-1]), 0), rows)
         is_inside = self.is_inside(chosen)
         is_moved = _is_of_share(num_rows, self._share, phases[1]) & is_inside
         epsilon = tf.where(is_moved, tf.cast(self._epsilon, tf.float64), tf.constant(0.0, tf.float64))
@@ -181,8 +184,9 @@ class OSSALayer(keras.layers.Layer):
         start = where_image(is_inside, chosen, tf.fill(tf.shape(chosen), tf.cast(self._lowest, chosen.dtype)))
         moved = self.attack.perturb_tensor(self._target, start, classes, epsilon, random)
         moved = tf.tensor_scatter_nd_update(fixed, rows[:, None], where_image(is_moved, moved, chosen))
+        moved = tf.stop_gradient(moved[: tf.shape(images)[0]])
         # The gradient in the images is that of the identity, the value exactly the perturbed one.
-        return tf.stop_gradient(moved) + (images - fixed)
+        return tf.ensure_shape(moved, images.shape) + (images - tf.stop_gradient(images))
 
     @property
     def _lowest(self) -> float:
@@ -237,6 +241,12 @@ def _phases(random: Tensor) -> Tensor:
     """
     seed, step = tf.unstack(tf.cast(random, tf.float64))
     return tf.math.mod(tf.stack([step * (5**0.5 - 1) / 2, step * (2**0.5 - 1)]) + seed * (3**0.5 - 1), 1.0)
+
+
+def _at_least_a_row(batch: Tensor, value: float) -> Tensor:
+    """Returns the batch, or one row of this value where it is empty."""
+    spare = tf.fill([tf.maximum(1 - tf.shape(batch)[0], 0), *batch.shape[1:]], tf.cast(value, batch.dtype))
+    return tf.concat([batch, spare], axis=0)
 
 
 def _spread(num_rows: Tensor, num_images: Tensor, phase: Tensor) -> Tensor:
