@@ -135,7 +135,7 @@ def test_it_teaches_what_plain_training_does_not(sample):
 @pytest.mark.parametrize(
     ("kind", "settings"),
     [
-        ("functional", {}),
+        ("functional", {"attack": None}),
         ("sequential", {}),
         ("subclassed", {}),
         pytest.param("sequential", {"jit_compile": True}, marks=pytest.mark.slow),
@@ -146,8 +146,10 @@ def test_it_teaches_what_plain_training_does_not(sample):
     ids=lambda value: value if isinstance(value, str) else "-".join(value) or "graph",
 )
 def test_any_compiled_classifier_trains(kind, settings, data):
+    settings = dict(settings)
+    attack = settings.pop("attack", FAST)
     model = compiled(net(kind=kind), **settings)
-    history = fit(model, data, kf.callbacks.OSSACallback(EPSILON), epochs=2)
+    history = fit(model, data, kf.callbacks.OSSACallback(EPSILON, attack=attack), epochs=2)
     assert np.isfinite(history.history["loss"]).all()
     assert {"accuracy", "adversarial_epsilon", "adversarial_fraction"} <= set(history.history)
     assert model.evaluate(*data, verbose=0)[1] >= 0
@@ -159,7 +161,7 @@ def test_any_compiled_classifier_trains(kind, settings, data):
 def test_every_form_of_data_and_output_that_keras_takes(form, data):
     images, labels = data
     settings, options, model = {}, {}, net()
-    callback = kf.callbacks.OSSACallback(EPSILON)
+    callback = kf.callbacks.OSSACallback(EPSILON, attack=FAST)
     if form == "one_hot":
         labels = keras.utils.to_categorical(labels, 4)
         settings["loss"] = keras.losses.CategoricalCrossentropy(from_logits=True)
@@ -174,7 +176,7 @@ def test_every_form_of_data_and_output_that_keras_takes(form, data):
         settings["loss"] = "sparse_categorical_crossentropy"
     elif form == "uint8":
         images = np.round(255 * images).astype(np.uint8)
-        callback = kf.callbacks.OSSACallback(255 * EPSILON, bounds=(0, 255))
+        callback = kf.callbacks.OSSACallback(255 * EPSILON, attack=FAST, bounds=(0, 255))
     compiled(model, **settings)
     if form == "dataset":
         dataset = tf.data.Dataset.from_tensor_slices(data).batch(16)

@@ -60,6 +60,7 @@ def test_golub_kahan_is_right_to_a_thousandth_within_its_bound(model, images, ex
     assert spectrum.num_backward.min() <= (3 if count == 1 else 34)
 
 
+@pytest.mark.slow  # On small factors test_linalg_blocks.py holds the two against each other.
 def test_exact_is_the_same_by_columns_within_a_memory_that_holds_no_rows(model, images, expected):
     few = images[:3]
     whole = kf.fisher_spectrum(model, few, 20, "exact")

@@ -16,11 +16,25 @@ NETS = ("lenet5", "depthwise", "attention", "softmax")
 METHODS = ("exact", "dense", "power", "lanczos", "golub_kahan", "alias_power", "alias_lanczos")
 
 
+# Each net is traced once for each solver: that is what takes time here, not the numbers.
 @functools.cache
-def reference(name: str, factor: float, lenet: keras.Model, pixels: bytes) -> testing.ReferenceSpectrum:
-    model = lenet if name == "lenet5" else testing.small_net(name)
+def classifier_of(name: str, factor: float = 1.0, dtype: str = "float32") -> kf.Classifier:
+    """Returns one of the nets with its logits multiplied by `factor`."""
+    model = kf.models.lenet5(weights="mnist") if name == "lenet5" else testing.small_net(name)
+    model = testing.scaled_logits(model, factor)
+    return kf.Classifier(model if dtype == "float32" else testing.float64_copy(model))
+
+
+@functools.cache
+def exact_of(name: str, factor: float, dtype: str, pixels: bytes) -> kf.Spectrum:
     images = np.frombuffer(pixels, np.float32).reshape(-1, 28, 28, 1)
-    return testing.reference_spectrum(testing.float64_copy(testing.scaled_logits(model, factor)), images)
+    return kf.fisher_spectrum(classifier_of(name, factor, dtype), images, solver="exact")
+
+
+@functools.cache
+def reference(name: str, factor: float, pixels: bytes) -> testing.ReferenceSpectrum:
+    images = np.frombuffer(pixels, np.float32).reshape(-1, 28, 28, 1)
+    return testing.reference_spectrum(classifier_of(name, factor, "float64").model, images)
 
 
 def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -30,9 +44,9 @@ def relative_errors(found: np.ndarray, expected: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_exact_eigenvalues_agree_with_the_float64_reference(name, nets, lenet, images):
-    expected = reference(name, 1.0, lenet, images.tobytes())
-    spectrum = kf.fisher_spectrum(nets[name], images, solver="exact")
+def test_exact_eigenvalues_agree_with_the_float64_reference(name, images):
+    expected = reference(name, 1.0, images.tobytes())
+    spectrum = exact_of(name, 1.0, "float32", images.tobytes())
     assert spectrum.eigenvalues.shape == (24, 9)
     assert relative_errors(spectrum.eigenvalues, expected.eigenvalues).max() <= 1e-4
     assert spectrum.converged.all()
@@ -46,17 +60,16 @@ def test_exact_eigenvalues_agree_with_the_float64_reference(name, nets, lenet, i
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_ten_times_the_logits_give_eigenvalues_below_1e_30_and_no_nan(name, nets, lenet, images):
-    expected = reference(name, 10.0, lenet, images.tobytes())
-    model = testing.scaled_logits(nets[name], 10.0)
-    spectrum = kf.fisher_spectrum(model, images, solver="exact")
+def test_ten_times_the_logits_give_eigenvalues_below_1e_30_and_no_nan(name, images):
+    expected = reference(name, 10.0, images.tobytes())
+    spectrum = exact_of(name, 10.0, "float32", images.tobytes())
     assert expected.eigenvalues[:, 0].min() < 1e-30
     assert np.isfinite(spectrum.eigenvalues).all()
     assert (spectrum.eigenvalues >= 0).all()
     # Ten times the logits are ten times their float32 rounding, which is a relative error of p. The processor
     # decides how large it is. The forward pass is off by this much, not the spectrum: see the next test too.
     single, double = (
-        kf.Classifier(net).log_probabilities(images) for net in (model, testing.float64_copy(model))
+        classifier_of(name, 10.0, dtype).log_probabilities(images) for dtype in ("float32", "float64")
     )
     rounding = np.abs(single - double).max(axis=1, keepdims=True)
     assert rounding.max() <= 1e-3
@@ -67,10 +80,9 @@ def test_ten_times_the_logits_give_eigenvalues_below_1e_30_and_no_nan(name, nets
 
 @pytest.mark.parametrize("factor", [1.0, 10.0])
 @pytest.mark.parametrize("name", NETS)
-def test_a_float64_model_gives_the_reference_to_rounding(name, factor, nets, lenet, images):
-    expected = reference(name, factor, lenet, images.tobytes())
-    model = testing.float64_copy(testing.scaled_logits(nets[name], factor))
-    spectrum = kf.fisher_spectrum(model, images, solver="exact")
+def test_a_float64_model_gives_the_reference_to_rounding(name, factor, images):
+    expected = reference(name, factor, images.tobytes())
+    spectrum = exact_of(name, factor, "float64", images.tobytes())
     # The eigenvalues of a symmetric matrix come to rounding of the *largest*: 1e-16 / 1e-10.
     assert relative_errors(spectrum.eigenvalues, expected.eigenvalues).max() <= 1e-5
     large = expected.eigenvalues >= 1e-4 * expected.eigenvalues[:, :1]
@@ -80,9 +92,9 @@ def test_a_float64_model_gives_the_reference_to_rounding(name, factor, nets, len
 @pytest.mark.parametrize("factor", [1.0, 10.0])
 @pytest.mark.parametrize("name", ["lenet5", "depthwise", "softmax"])
 @pytest.mark.parametrize(("solver", "count"), [("power", 1), ("lanczos", 1), ("lanczos", 3)])
-def test_iterative_solvers_never_claim_convergence_wrongly(solver, count, name, factor, nets, images):
-    classifier = kf.Classifier(testing.scaled_logits(nets[name], factor))
-    exact = kf.fisher_spectrum(classifier, images, solver="exact")
+def test_iterative_solvers_never_claim_convergence_wrongly(solver, count, name, factor, images):
+    classifier = classifier_of(name, factor)
+    exact = exact_of(name, factor, "float32", images.tobytes())
     spectrum = kf.fisher_spectrum(classifier, images, num_eigenpairs=count, solver=solver)
     claimed = spectrum.converged
     if count == 1:
@@ -91,9 +103,9 @@ def test_iterative_solvers_never_claim_convergence_wrongly(solver, count, name, 
     assert errors.max(initial=0) <= 1e-4
     assert spectrum.residual_norms[claimed].max(initial=0) <= 1e-3
     # The residuals are what they say: formed anew from the exact spectrum, relative to λ₁.
-    coefficients = np.einsum("nki,nji->nkj", _flat(spectrum.eigenvectors), _flat(exact.eigenvectors))
+    coefficients = _flat(spectrum.eigenvectors) @ _flat(exact.eigenvectors).transpose(0, 2, 1)
     top = exact.eigenvalues[:, :1]
-    image = np.einsum("nkj,nj,nji->nki", coefficients, exact.eigenvalues / top, _flat(exact.eigenvectors))
+    image = (coefficients * (exact.eigenvalues / top)[:, None, :]) @ _flat(exact.eigenvectors)
     residuals = np.linalg.norm(
         image - (spectrum.eigenvalues / top)[..., None] * _flat(spectrum.eigenvectors), axis=-1
     )
@@ -104,7 +116,8 @@ def _flat(vectors: np.ndarray) -> np.ndarray:
     return vectors.reshape(*vectors.shape[:2], -1).astype(np.float64)
 
 
-def test_golub_kahan_gives_the_top_eigenvalue_to_a_thousandth_on_every_image(classifier, sample):
+def test_golub_kahan_gives_the_top_eigenvalue_to_a_thousandth_on_every_image(sample):
+    classifier = classifier_of("lenet5")
     exact = kf.fisher_spectrum(classifier, sample[0], solver="exact", eigenvectors=False)
     spectrum = kf.fisher_spectrum(classifier, sample[0], num_eigenpairs=1, eigenvectors=False)
     errors = np.abs(spectrum.eigenvalues[:, 0] / exact.eigenvalues[:, 0] - 1)
@@ -141,9 +154,9 @@ def test_several_golub_kahan_pairs_are_the_top_ones_where_converged(classifier, 
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_spectrum_identities(name, nets, images):
-    model = testing.float64_copy(nets[name])
-    spectrum = kf.fisher_spectrum(model, images, solver="exact")
+def test_spectrum_identities(name, images):
+    model = classifier_of(name, dtype="float64").model
+    spectrum = exact_of(name, 1.0, "float64", images.tobytes())
     vectors = _flat(spectrum.eigenvectors)
     # Orthonormal, also where an eigenvalue is rounding.
     np.testing.assert_allclose(
@@ -158,19 +171,19 @@ def test_spectrum_identities(name, nets, images):
     trace = np.sum(np.exp(log_p.numpy())[..., None] * scores**2, axis=(1, 2))
     np.testing.assert_allclose(spectrum.eigenvalues.sum(axis=-1), trace, rtol=1e-6)
     # Rank: nothing is left of the scores outside of the C − 1 eigenvectors.
-    left = scores - np.einsum("nyi,nki,nkj->nyj", scores, vectors, vectors)
+    left = scores - (scores @ vectors.transpose(0, 2, 1)) @ vectors
     assert np.abs(left).max() < 1e-5 * np.abs(scores).max()
 
 
 @pytest.mark.parametrize("name", ["lenet5", "attention"])
-def test_quadratic_form_is_twice_the_kl_divergence(name, nets, images):
+def test_quadratic_form_is_twice_the_kl_divergence(name, images):
     epsilon = 1e-6  # So small that no ReLU changes sides.
     # Off the flat background, where all inputs of a max-pool are equal and the net has no second derivative.
     images = (0.9 * images + 0.1 * np.random.default_rng(0).uniform(size=images.shape)).astype(np.float32)
-    model = testing.float64_copy(nets[name])
-    spectrum = kf.fisher_spectrum(model, images, num_eigenpairs=1, solver="exact")
+    classifier = classifier_of(name, dtype="float64")
+    spectrum = kf.fisher_spectrum(classifier, images, solver="exact")
     moved = images + epsilon * spectrum.eigenvectors[:, 0]
-    divergence = testing.kl_divergence(model, images, moved)
+    divergence = testing.kl_divergence(classifier.model, images, moved)
     np.testing.assert_allclose(2 * divergence / epsilon**2, spectrum.eigenvalues[:, 0], rtol=1e-3)
 
 

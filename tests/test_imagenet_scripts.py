@@ -75,6 +75,7 @@ def names_of(path: pathlib.Path) -> list[str]:
     return [json.loads(line)["name"] for line in path.read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow  # A process each: within one, the next test has the same rows end in the middle.
 def test_table2_goes_on_after_a_kill_and_computes_no_photo_twice(tmp_path, model_path, photos):
     output = tmp_path / "table2"
     rows = output / "rows.jsonl"

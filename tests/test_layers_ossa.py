@@ -261,7 +261,9 @@ def test_training_from_a_file_repeats_unbroken_training(tmp_path):
 
     def start():
         net = conv_net(seed=5)
-        model = keras.Sequential([keras.Input((6, 6, 1)), kf.layers.OSSALayer(net, 0.5), net])
+        # PGD starts at random, by the seed and the step that the file keeps.
+        attack = kf.attacks.PGD(steps=2)
+        model = keras.Sequential([keras.Input((6, 6, 1)), kf.layers.OSSALayer(net, 0.5, attack=attack), net])
         model.compile(keras.optimizers.Adam(0.01), LOSS)
         return model
 
@@ -304,7 +306,7 @@ def test_a_solver_without_static_shapes_turns_xla_off():
 
 
 def test_a_batch_of_one_and_of_none_pass():
-    layer = kf.layers.OSSALayer(conv_net(), 0.5, 0.5)
+    layer = kf.layers.OSSALayer(conv_net(), 0.5, 0.5, attack=kf.attacks.FGM())
     image = noise(1)
     assert lengths(layer(image, training=True), image)[0] > 0
     # A replica may get nothing of a last batch. Convolutions of oneDNN, a default on the newest processors

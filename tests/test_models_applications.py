@@ -139,8 +139,11 @@ def test_every_net_builds_and_takes_a_batch(name):
 @pytest.mark.parametrize(
     "name",
     [
-        *["ResNet50", "MobileNetV2", "DenseNet121", "EfficientNetB0"],
-        *["MobileNetV3Small", "EfficientNetV2B0", "ConvNeXtTiny"],
+        *["ResNet50", "MobileNetV2", "EfficientNetB0", "MobileNetV3Small"],
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("DenseNet121", "EfficientNetV2B0", "ConvNeXtTiny")
+        ),
     ],
 )
 def test_logits_are_those_of_keras_on_its_own_preprocessing(name):

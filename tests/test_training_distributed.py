@@ -35,6 +35,7 @@ def replicas(tmp_path_factory) -> dict[str, Any]:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["callback", "layer"])
 def test_two_replicas_train_as_one_device_does(replicas, way):
     measured = replicas[way]
@@ -43,6 +44,7 @@ def test_two_replicas_train_as_one_device_does(replicas, way):
     assert measured["attacked and plain"] > VISIBLE
 
 
+@pytest.mark.slow
 def test_an_image_out_of_bounds_is_refused_on_the_second_replica_too(replicas):
     assert "`images` must be within the bounds [0, 1], got [0, 3]" in replicas["refused"]
 
