@@ -120,7 +120,10 @@ def make_surrogate(kind: str, classifier: kf.Classifier, labelled: LabelledImage
 
 @pytest.mark.parametrize(
     ("kind", "features"),
-    [*((kind, "paper") for kind in [*HEADS, "naive_bayes", "distilled"]), ("gaussian_nb", "extended")],
+    [
+        *((kind, "paper") for kind in [*HEADS, "naive_bayes", "distilled"]),
+        pytest.param("gaussian_nb", "extended", marks=pytest.mark.slow),
+    ],
 )
 def test_the_gradient_of_the_log_odds_is_that_of_central_differences(kind, features, smooth):
     classifier, labelled = smooth

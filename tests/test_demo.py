@@ -127,6 +127,7 @@ def test_same_seed_repeats_every_number(report):
         np.testing.assert_array_equal(first, second)
 
 
+@pytest.mark.slow
 def test_another_seed_has_other_noise_and_the_same_attacks(report):
     other = demo.run_demo(NUM_IMAGES, seed=1)
     for detection, others in zip(report.detections, other.detections, strict=True):

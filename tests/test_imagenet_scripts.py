@@ -149,6 +149,7 @@ def test_table2_attacks_only_what_the_net_answers_right(script, run, tmp_path, p
     assert sum(row["is_right"] for row in rows) == 1
 
 
+@pytest.mark.slow
 def test_table2_with_more_eigenvectors_fools_no_fewer_photos_at_no_larger_norms(
     script, run, tmp_path, capsys
 ):
