@@ -1,6 +1,6 @@
 """Reproduces the paper: computes every table and figure, and reports them with the paper's numbers beside.
 
-    python scripts/reproduce.py --quick              few images, MNIST and part of CIFAR-10; says how long
+    python scripts/reproduce.py --quick              few images, MNIST and part of CIFAR-10, in ten minutes
     python scripts/reproduce.py --full               the sizes of docs/results.md, hours; goes on where it was
     python scripts/reproduce.py --full --only table4 one experiment, and the report with what else there is
 

@@ -10,6 +10,7 @@ import _drawing as drawing
 import figure_2
 import table_2
 import table_4
+import table_imagenet
 
 Row = tuple[str, str, str, str]
 
@@ -17,8 +18,8 @@ Row = tuple[str, str, str, str]
 def section(output: pathlib.Path) -> str:
     found = {
         (name, data): drawing.read(output, f"{name}_{data}")
-        for name in ("table1", "table2", "table3", "table4", "figure2", "figure3", "geometry")
-        for data in drawing.DATA
+        for name in ("table1", "table2", "table3", "table4", "figure2", "figure3", "geometry", "imagenet")
+        for data in drawing.TITLES
         if (output / f"{name}_{data}.json").is_file()
     }
     if not found or any(result["is_quick"] for result in found.values()):
@@ -37,9 +38,10 @@ def rows(found: dict[tuple[str, str], dict[str, Any]]) -> Iterator[Row]:
         "figure3": correlations,
         "geometry": lengths,
         "table4": detection,
+        "imagenet": thousand_classes,
     }
     for name, drawer in drawers.items():
-        for data in drawing.DATA:
+        for data in drawing.TITLES:
             if (name, data) in found:
                 for claim, paper, ours, remark in drawer(data, found[name, data]):
                     yield f"{drawing.TITLES[data]}, {claim}", paper, ours, remark
@@ -157,6 +159,27 @@ def detection(data: str, result: dict[str, Any]) -> Iterator[Row]:
             ", ".join(f"{x:.1f}" for x in table_4.PAPER[data]["eigenvalues"]),
             ", ".join(ours),
             f"{', '.join(table_4.ATTACKS)}; {len(ours) - len(short)} of {len(ours)} at or above the paper's",
+        )
+
+
+def thousand_classes(data: str, result: dict[str, Any]) -> Iterator[Row]:
+    numbers = result["results"]
+    methods, table2 = numbers["table1"]["methods"], numbers["table2"]
+    remark = f"{table2['config']['model']}, not ResNet-152"
+    names = ("power", "alias + power")
+    yield (
+        "Table 1: one top eigenvector by power iteration, and by alias sampling",
+        ", ".join(f"{table_imagenet.PAPER_TABLE1[name]:.2f} s" for name in names),
+        ", ".join(f"{methods[name]['seconds']:.2f} s" for name in names),
+        f"{remark}; n = {numbers['table1']['n']}",
+    )
+    for name, (norm, rate) in table_imagenet.PAPER_TABLE2.items():
+        one = table2[name]
+        yield (
+            f"Table 2: {name}'s mean least norm and fooling rate, %",
+            f"{norm:.2f}, {rate}",
+            f"{table_imagenet.mean(one['norm'])}, {one['rate_percent']:.1f}",
+            f"{remark}; n = {table2['num_right']}",
         )
 
 

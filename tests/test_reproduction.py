@@ -560,7 +560,7 @@ def test_the_summary_has_a_line_for_each_claim_that_was_measured(script, tmp_pat
     # Of the stored results: every experiment that has one.
     claims = [line.split("|")[1] for line in summary.section(RESULTS).splitlines() if line.startswith("| ")]
     titles = {"figure2": "Figure 2a", "figure3": "Figure 3", "geometry": "Section 3.3"}
-    titles |= {f"table{number}": f"Table {number}" for number in (1, 2, 3, 4)}
+    titles |= {f"table{number}": f"Table {number}" for number in (1, 2, 3, 4)} | {"imagenet": "Table 2"}
     stored = [path.stem.split("_") for path in RESULTS.glob("*_*.json")]
     wanted = [(titles[name], data) for name, data in stored if name in titles]
     assert len(wanted) >= 12
@@ -629,6 +629,22 @@ def test_what_is_said_of_sampling_follows_from_the_numbers(script):
         result = {"is_quick": False, "results": {"sampling": sampled}}
         text = script("table_claims").sampling("cifar10", result)
         assert f"{words}: from two draws it is under a hundredth of the true one on {below:.1f} %" in text
+
+
+def test_what_is_said_of_a_thousand_classes_follows_from_the_numbers(script):
+    drawn = script("table_imagenet")
+    methods = {name: {"seconds": seconds / 10} for name, seconds in drawn.PAPER_TABLE1.items()}
+    table2 = {"num_right": 18, "FGM": {"num_fooled": 16}, "OSSA": {"num_fooled": 17}}
+    table2 |= {"OSSA_less_FGM": {"n": 16, "mean": -0.002, "plus_minus": 0.013}}
+    text = drawn.sentence({"table1": {"methods": methods}, "table2": table2})
+    assert "Table 1 has the paper's order: Lanczos, power, alias + Lanczos, alias + power." in text
+    assert "-0.002 ± 0.013 (n = 16); the paper's difference of means, -0.01, is within that" in text
+    assert "Of the 18 photos that the net answers right FGM on 2 and OSSA on 1 find no step" in text
+    methods["power"] = {"seconds": 100.0}
+    table2["OSSA_less_FGM"] |= {"mean": 0.005}
+    text = drawn.sentence({"table1": {"methods": methods}, "table2": table2})
+    assert "turned round are Lanczos and power." in text
+    assert "is not within that" in text
 
 
 def test_what_is_said_of_the_order_of_times_follows_from_the_numbers(script):
