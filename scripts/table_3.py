@@ -57,7 +57,11 @@ def section(output: pathlib.Path) -> str:
         for block in PAPER_BLOCKS
         for tested, _, crafted in [block.split("_")]
     ]
-    parts += [drawing.table(header, rows), drawing.verdict(result, sentence, numbers["unclipped"])]
+    parts += [
+        drawing.table(header, rows),
+        drawing.verdict(result, sentence, numbers["unclipped"]),
+        drawing.verdict(result, control_sentence, numbers["control"], names, numbers["unclipped"]),
+    ]
     return "\n".join(parts)
 
 
@@ -84,6 +88,24 @@ def sentence(unclipped: dict[str, Any]) -> str:
         f"so counted our means are nearer to its own in {num_nearer(unclipped)} of "
         f"{len(PAPER_BLOCKS)} blocks. Our robust nets are hard to fool at this norm, which leaves few "
         "such images. VGG-adv was trained for three epochs, the first two at a lower ε.\n"
+    )
+
+
+def control_sentence(control: dict[str, Any], names: list[str], unclipped: dict[str, Any]) -> str:
+    """Returns whether training or ELU keeps normal nets' images from fooling LeNet-adv."""
+    row = names.index("LeNet-adv")
+    trained = {name: unclipped["fooled"][row][names.index(name)] for name in control["fooled_from"]}
+    is_training = all(one["low"] > trained[name]["high"] for name, one in control["fooled_from"].items())
+
+    def each(rates: dict[str, Any]) -> str:
+        return " and ".join(drawing.number(one) for one in rates.values())
+
+    cause = "It is the training" if is_training else "Training alone does not explain it"
+    return (
+        f"{cause}: {control['name']}, which has what LeNet-adv has but an attack in its training, is fooled "
+        f"by images of {' and '.join(trained)} in {each(control['fooled_from'])} %, LeNet-adv in "
+        f"{each(trained)} %; its own images fool the two in {each(control['fools'])} % (unclipped, all "
+        "images).\n"
     )
 
 

@@ -353,6 +353,49 @@ def test_transfer_is_read_as_tested_on_and_crafted_from(script):
     assert found["blocks"]["normal_from_normal"]["value"] == 0.0
 
 
+def test_the_control_of_transfer_is_read_in_both_directions(nets, parts, script, digits, monkeypatch):
+    table3 = script("run_table3")
+    images, labels = digits[0][:40], digits[1][:40].copy()
+    labels[:3] = (labels[:3] + 1) % 10  # as if the control answered these wrong, of which there are few
+    attack = kf.attacks.OSSA(2.0, clip=False)
+    classifiers = {name: nets.load_classifier("LeNet, seed 1", bounded=False) for name in ("LeNet", "VGG")}
+    elu = nets.load_classifier("LeNet, ELU", bounded=False)
+    monkeypatch.setattr(table3.nets, "load_classifier", lambda name: elu)
+    found = table3.control(attack, classifiers, images, labels)
+    is_right = elu.predict(images) == labels
+    assert is_right.sum() <= 37
+    images, labels = images[is_right], labels[is_right]
+    moved = {net: attack(net, images, labels).images for net in (elu, classifiers["LeNet"])}
+    expected = {
+        "fooled_from": elu.predict(moved[classifiers["LeNet"]]) != labels,
+        "fools": classifiers["LeNet"].predict(moved[elu]) != labels,
+    }
+    for direction, is_fooled in expected.items():
+        for one in found[direction].values():
+            assert one["n"] == len(images)
+            assert one["value"] == pytest.approx(100 * is_fooled.mean())
+    assert found["fooled_from"]["LeNet"]["value"] != found["fools"]["LeNet"]["value"]
+
+
+def test_what_is_said_of_the_control_follows_from_the_numbers(script):
+    sentence = script("table_3").control_sentence
+    names = ["LeNet", "VGG", "LeNet-adv", "VGG-adv"]
+    unclipped = {"fooled": [[estimate(5.0 + column) for column in range(4)] for _ in range(4)]}
+    control = {"name": "LeNet, ELU", "fools": {"LeNet": estimate(30.0), "VGG": estimate(31.0)}}
+    text = sentence(
+        control | {"fooled_from": {"LeNet": estimate(40.0), "VGG": estimate(41.0)}}, names, unclipped
+    )
+    assert text.startswith("It is the training: LeNet, ELU, which")
+    assert (
+        "images of LeNet and VGG in 40.0 (39.0 to 41.0) and 41.0 (40.0 to 42.0) %, LeNet-adv in 5.0" in text
+    )
+    assert "fool the two in 30.0 (29.0 to 31.0) and 31.0 (30.0 to 32.0) %" in text
+    text = sentence(
+        control | {"fooled_from": {"LeNet": estimate(40.0), "VGG": estimate(7.0)}}, names, unclipped
+    )
+    assert text.startswith("Training alone does not explain it")
+
+
 def test_only_images_that_the_net_is_sure_of_are_counted(nets, parts, packaged, script):
     protocols, common = script("run_protocols"), script("_reproduction")
     arguments = types.SimpleNamespace(data="mnist", data_dir=None, seed=0, num_images=80)
