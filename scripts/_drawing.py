@@ -53,10 +53,13 @@ def read(output: pathlib.Path, name: str) -> dict[str, Any]:
 
 
 def found(output: pathlib.Path, name: str) -> dict[str, dict[str, Any]]:
-    """Returns the results of an experiment by data set, as far as there are some."""
-    return {
+    """Returns the results of an experiment by data set, of which there must be one."""
+    found = {
         data: read(output, f"{name}_{data}") for data in DATA if (output / f"{name}_{data}.json").is_file()
     }
+    if not found:
+        raise SystemExit(f"{output}: there are no results of {name}. Run scripts/run_{name}.py first.")
+    return found
 
 
 def arrays(output: pathlib.Path, name: str) -> dict[str, np.ndarray]:

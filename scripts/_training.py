@@ -52,8 +52,10 @@ def at_least(least: int) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         value = int(text)
-        if not least <= value < 2**31:
+        if value < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}, got {text}")
+        if value >= 2**31:
+            raise argparse.ArgumentTypeError(f"must be at most {2**31 - 1}, got {text}")
         return value
 
     parse.__name__ = "int"

@@ -37,11 +37,11 @@ def main(words: Sequence[str] | None = None) -> None:
     table = rich.table.Table(title=f"{arguments.first} and {arguments.second}")
     for column in ("experiment", "numbers", "that differ", "at most by"):
         table.add_column(column, justify="left" if column == "experiment" else "right")
-    most = 0.0
+    most, lacking = 0.0, []
     for name in sorted(first | second):
         if name not in first & second:
             table.add_row(name, "in one of them only", "", "")
-            most = math.inf
+            lacking.append(name)
             continue
         found = differences(*(read(folder, name) for folder in folders))
         most = max([most, *found])
@@ -49,6 +49,8 @@ def main(words: Sequence[str] | None = None) -> None:
     rich.console.Console(width=110).print(table)
     if most > arguments.tolerance:
         raise SystemExit(f"They differ by more than {arguments.tolerance:g}.")
+    if lacking:
+        raise SystemExit(f"What both have is the same. One has not: {', '.join(lacking)}.")
 
 
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:

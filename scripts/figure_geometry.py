@@ -74,8 +74,9 @@ def sentence(found: dict[str, dict[str, Any]]) -> str:
         "that length can make of itself: 1 for it, √(λ_k / λ₁) for the k-th, little for noise. Images "
         f"as they are may not do (off by up to {furthest(False):.1g}): where neighbouring pixels are "
         "equal, as in MNIST's background, the net has a kink at the very image, with ELU too, and the "
-        "tangent is that of one side. Noise of 1e-4 a pixel breaks the ties. Long steps leave the "
-        "tangent: λ₁ changes along the step (Figure 4), and the length with it.\n"
+        "tangent is that of one side; which of the two hangs on the sign of the direction, which for an "
+        "eigenvector is arbitrary: for −η the quotient is another. Noise of 1e-4 a pixel breaks the ties. "
+        "Long steps leave the tangent: λ₁ changes along the step (Figure 4), and the length with it.\n"
     )
 
 

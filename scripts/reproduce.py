@@ -101,6 +101,7 @@ def main(words: Sequence[str] | None = None) -> None:
             f"No experiment is {arguments.only} on {arguments.data or 'any data set'} with {size}"
             f"{', which leaves it out. Ask for --full' if is_left_out else ''}."
         )
+    check_folders(output, arguments.data_dir)
     jobs.sort(key=lambda job: job[0].name == "table1")
     missing = [
         job
@@ -154,7 +155,11 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="as many as in docs/results.md")
     parser.add_argument("--only", choices=NAMES, help="one experiment; default: all")
     parser.add_argument("--data", choices=DATA, help="one data set; default: all")
-    parser.add_argument("--force", action="store_true", help="run again what is there")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="run again what is there, from the parts in runs/reproduction: delete it to compute these too",
+    )
     parser.add_argument("--seed", type=parse_seed, default=0, help="default: %(default)s")
     parser.add_argument(
         "--output",
@@ -169,11 +174,23 @@ def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:
     return arguments
 
 
+def check_folders(output: pathlib.Path, data_dir: str | None) -> None:
+    """Raises an error before any work if results could not be written, or data not be read."""
+    (nearest,) = [path for path in (output, *output.parents) if path.exists()][:1]
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise SystemExit(f"--output must be a folder that can be written to, got {output}: see {nearest}.")
+    if data_dir is not None and not pathlib.Path(data_dir).is_dir():
+        raise SystemExit(
+            f"--data-dir must be a folder of TensorFlow Datasets, got {data_dir}, which is not there. Leave "
+            "it out, and TensorFlow Datasets downloads what is missing."
+        )
+
+
 def parse_seed(text: str) -> int:
     """Returns the value of --seed, as the run_ scripts take it."""
     value = int(text)
     if not 0 <= value < 2**31:
-        raise argparse.ArgumentTypeError(f"must be at least 0, got {text}")
+        raise argparse.ArgumentTypeError(f"must be in [0, {2**31 - 1}], got {text}")
     return value
 
 
@@ -188,7 +205,10 @@ def is_done(output: pathlib.Path, one: Experiment, data: str, *, seed: int, is_q
     path = output / f"{one.name}_{data}.json"
     if not path.is_file():
         return False
-    result = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return False  # damaged
     expected = {
         "code": parts.code_digest(f"run_{one.name}"),
         "weights": {name: nets.stored_weights(name) for name in result["weights"]},

@@ -66,10 +66,16 @@ def order(methods: dict[str, Any]) -> str:
         for slower, quicker in itertools.combinations(names, 2)
         if methods[slower]["seconds"]["high"] < methods[quicker]["seconds"]["low"]
     ]
-    words = "and no two are the other way round beyond their intervals"
+    names_in_order = f"The paper's order is {', '.join(names)}"
     if turned:
-        words = f"but these are the other way round: {', '.join(turned)}"
-    return f"The order, {', '.join(names)}, is the paper's, {words}."
+        return f"{names_in_order}; these are the other way round: {', '.join(turned)}."
+    by_points = [
+        f"{slower} and {quicker}"
+        for slower, quicker in itertools.combinations(names, 2)
+        if methods[slower]["seconds"]["value"] < methods[quicker]["seconds"]["value"]
+    ]
+    words = f" (by point estimates {', '.join(by_points)})" if by_points else ""
+    return f"{names_in_order}; no two are the other way round beyond their intervals{words}."
 
 
 if __name__ == "__main__":

@@ -90,7 +90,9 @@ def gaps(nets: dict[str, Any], kind: str, first: str, second: str) -> str:
         drawing.value(net["attacks"][first][kind]) - drawing.value(net["attacks"][second][kind])
         for net in nets.values()
     ]
-    return f"{min(found):+.2f}" if len(found) == 1 else f"{min(found):+.2f} to {max(found):+.2f}"
+    # No "-0.00".
+    least, most = (f"{round(value, 2) + 0.0:+.2f}" for value in (min(found), max(found)))
+    return least if len(found) == 1 else f"{least} to {most}"
 
 
 def levels(nets: dict[str, Any], attack: str) -> str:

@@ -73,10 +73,10 @@ def sentence(unclipped: dict[str, Any]) -> str:
     is_lower = low["high"] < high["low"]
     factor = drawing.value(high) / max(drawing.value(low), 1e-9)
     asymmetry = (
-        f"as in the paper adversarial training lowers what comes over from normal nets, by a factor of "
-        f"{factor:.1f} against the reverse (the paper's {80.52 / 22.51:.1f})"
+        f"normal nets' images fool robust nets {factor:.1f} times less often than the reverse, as in the "
+        f"paper, where it is {80.52 / 22.51:.1f} times"
         if is_lower
-        else "that adversarial training lowers what comes over from normal nets is not seen"
+        else "that normal nets' images fool robust nets less often than the reverse is not seen"
     )
     of_successful = unclipped["blocks_of_successful"]
     return (

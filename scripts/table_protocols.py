@@ -11,11 +11,12 @@ import _drawing as drawing
 def section(output: pathlib.Path) -> str:
     parts = [
         "## What the paper leaves open\n",
-        "Clipped or not, the least norm or a fixed one, successes only or all images, how much noise: the "
-        "paper says none of it, nor how sure its nets are. AUC % of the eigenvalues by each choice, varied "
-        "from Table 4's least norm (the first row) and from its one norm. Half of the sources are fitted to "
-        "here and half are tested, there 50 and 40 %: hence slightly other numbers. For clipping and the "
-        "search in Table 2 see there.\n",
+        "The least norm or a fixed one, successes only or all images, how much noise: the paper says none of "
+        'it, nor how sure its nets are. Of clipping it says that "the pixel values in the images are '
+        'constrained in the interval [0.0, 1.0]", but not whether adversarial images are meant. AUC % of the '
+        "eigenvalues by each choice, varied from Table 4's least norm (the first row) and from its one norm. "
+        "Half of the sources are fitted to here and half are tested, there 50 and 40 %: hence slightly other "
+        "numbers. For clipping and the search in Table 2 see there.\n",
     ]
     for data, result in drawing.found(output, "protocols").items():
         rows = result["results"]["rows"]

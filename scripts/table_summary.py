@@ -103,7 +103,7 @@ def ninety_percent(data: str, result: dict[str, Any]) -> Iterator[Row]:
         "Figure 2a: l2 norm at which OSSA fools 90 %",
         f"{paper:g}",
         drawing.number(ours, 2),
-        f"ours {drawing.agrees(ours, paper)}",
+        f"ours {drawing.agrees(ours, paper)} (n = {result['num_used']:,})",
     )
 
 
@@ -143,7 +143,7 @@ def lengths(data: str, result: dict[str, Any]) -> Iterator[Row]:
         "Section 3.3: length of the image of a step over the longest there is",
         "1 for the top eigenvector",
         f"{first:.4f}, second eigenvector {second:.3f}",
-        f"{name}, medians, ‖η‖ = {result['config']['epsilons'][0]:g}",
+        f"{name}, medians of n = {numbers[name]['n']}, ‖η‖ = {result['config']['epsilons'][0]:g}",
     )
 
 

@@ -97,6 +97,7 @@ def test_the_command_of_a_manifest_repeats_the_run(name, words, script, monkeypa
         (["--epochs", "0"], "argument --epochs: must be at least 1, got 0"),
         (["--epochs", "-3"], "argument --epochs: must be at least 1, got -3"),
         (["--seed", "-1"], "argument --seed: must be at least 0, got -1"),
+        (["--seed", "2147483648"], "argument --seed: must be at most 2147483647, got 2147483648"),
         (["--seed", "x"], "argument --seed: invalid int value: 'x'"),
     ],
 )
