@@ -142,7 +142,13 @@ def test_the_gradient_of_the_log_odds_is_that_of_central_differences(kind, featu
     assert (np.abs(expected) > 100 * rounding).all()
 
 
-@pytest.mark.parametrize(("solver", "features", "count"), [("exact", "extended", 9), ("lanczos", "paper", 1)])
+@pytest.mark.parametrize(
+    ("solver", "features", "count"),
+    [
+        pytest.param("exact", "extended", 9, marks=pytest.mark.slow),
+        ("lanczos", "paper", 1),
+    ],
+)
 def test_stand_ins_read_what_the_detector_reads(solver, features, count, classifier, labelled, images):
     options = {"solver": solver, "features": features, "num_eigenvalues": count, "head": "gaussian_nb"}
     detector = kf.FisherDetector(classifier, **options).fit_labelled(labelled)
@@ -176,6 +182,7 @@ def test_the_distilled_stand_in_follows_the_forest_and_not_the_labels(forest, di
     np.testing.assert_array_equal(DistilledSurrogate(forest, flipped).log_odds(images), log_odds)
 
 
+@pytest.mark.slow
 def test_distillation_repeats_by_seed(forest, labelled, images):
     def log_odds(**options):
         surrogate = DistilledSurrogate(forest, labelled, **({"num_steps": 40} | options))
@@ -299,6 +306,7 @@ def test_the_oracle_measures_log_odds_from_the_threshold(digits):
     assert oracle.excess(np.array([6]), images[2:])[0] >= 0
 
 
+@pytest.mark.slow
 def test_carlini_wagner_pays_for_the_detector_with_distance(classifier, digits):
     plane, images, labels, _ = plane_against(classifier, digits)
     # No run ends early: when one does goes by the loss, which the detector's part belongs to.

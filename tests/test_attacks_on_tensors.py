@@ -390,7 +390,7 @@ def test_a_graph_of_any_batch_size_gives_the_eager_images(name, double, pixels, 
     np.testing.assert_allclose(moved, expected, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["fgm", "ossa", "bim", "pgd"])
+@pytest.mark.parametrize("name", ["fgm", pytest.param("ossa", marks=pytest.mark.slow), "bim", "pgd"])
 def test_attacks_compiled_by_xla_give_the_eager_images(name, pixels):
     # Two classes: the start of the solver, which is random and other under XLA, makes no difference.
     classifier = kf.Classifier(small_net(num_classes=2))

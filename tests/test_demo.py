@@ -122,6 +122,7 @@ def test_examples_are_what_the_net_says(report, classifier, correct):
         assert (images == pair[0]).all(axis=(1, 2, 3)).sum() == 1
 
 
+@pytest.mark.slow
 def test_same_seed_repeats_every_number(report):
     for first, second in zip(_numbers(report), _numbers(demo.run_demo(NUM_IMAGES)), strict=True):
         np.testing.assert_array_equal(first, second)

@@ -23,7 +23,7 @@ from keras_fisher.detectors.plain_settings import from_plain, to_plain
 RELATIVE = 1e-8
 
 
-@pytest.fixture(scope="module", params=["lenet5", "depthwise"])
+@pytest.fixture(scope="module", params=["lenet5", pytest.param("depthwise", marks=pytest.mark.slow)])
 def net(request):
     model = kf.models.lenet5(weights="mnist") if request.param == "lenet5" else testing.small_net("depthwise")
     return testing.float64_copy(model)

@@ -119,6 +119,7 @@ def test_portable_export_needs_tensorflow_only(portable, images, known, tmp_path
     assert_known(np.load(tmp_path / "answer.npz"), known)
 
 
+@pytest.mark.slow  # In a process of its own; test_detectors_export.py has these heads too.
 def test_export_with_a_head_of_ydf_needs_its_op_only(tmp_path):
     pytest.importorskip("ydf", reason="needs keras-fisher[trees]")
     ydf_tf = pytest.importorskip("ydf_tf", reason="needs keras-fisher[trees]")

@@ -153,6 +153,7 @@ def test_auto_goes_on_to_the_exact_answer_where_the_quick_one_has_not_settled():
     assert not slow.any() or np.median(gaps[slow]) < np.median(gaps[~went_on])
 
 
+@pytest.mark.slow
 def test_the_default_batch_keeps_activations_and_vectors_within_the_budget(model, images, monkeypatch):
     classifier = kf.Classifier(model)
     assert classifier.default_batch_size() == 256

@@ -12,7 +12,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 
-NETS = ("lenet5", "depthwise", "attention", "softmax")
+NETS = ("lenet5", "depthwise", pytest.param("attention", marks=pytest.mark.slow), "softmax")
 METHODS = ("exact", "dense", "power", "lanczos", "golub_kahan", "alias_power", "alias_lanczos")
 
 
@@ -175,7 +175,7 @@ def test_spectrum_identities(name, images):
     assert np.abs(left).max() < 1e-5 * np.abs(scores).max()
 
 
-@pytest.mark.parametrize("name", ["lenet5", "attention"])
+@pytest.mark.parametrize("name", ["lenet5", pytest.param("attention", marks=pytest.mark.slow)])
 def test_quadratic_form_is_twice_the_kl_divergence(name, images):
     epsilon = 1e-6  # So small that no ReLU changes sides.
     # Off the flat background, where all inputs of a max-pool are equal and the net has no second derivative.

@@ -183,6 +183,7 @@ def test_table2_refuses_rows_of_other_settings_or_photos(script, run, tmp_path):
     assert (tmp_path / "rows.jsonl").read_bytes() == written
 
 
+@pytest.mark.slow
 def test_figure2_writes_rates_and_draws_them_again_without_the_net(script, run, tmp_path, monkeypatch):
     figure2 = script("imagenet_figure2")
     small = ("--output", tmp_path, "--limit", 3, "--num-norms", 4, "--max-norm", 6, "--step-size", 0.2)
@@ -214,6 +215,7 @@ def rows_of(folder: pathlib.Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()[1:]]
 
 
+@pytest.mark.slow
 def test_figure1c_shows_photos_whose_answer_a_step_changes(script, run, tmp_path, monkeypatch):
     figure1c = script("imagenet_figure1c")
     run(figure1c, "--output", tmp_path, "--limit", 3)

@@ -294,6 +294,7 @@ def test_weights_of_a_net_of_keras_itself_load(theirs, tmp_path, file):
     assert_same_logits(found, expected)
 
 
+@pytest.mark.slow
 def test_pretrained_efficientnet_from_a_file_divides_by_the_deviation(tmp_path, monkeypatch):
     # Keras's files of EfficientNetB0 to B7 hold the deviation as the variance (TensorFlow issue 49930), and
     # Keras divides by its root once more if it is told weights="imagenet", not if it is given the file.
