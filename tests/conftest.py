@@ -14,6 +14,16 @@ import pytest
 import keras_fisher as kf
 from keras_fisher import testing
 
+#: Packages whose docstrings' examples trace a net each. Those of README, which run as one, are never slow.
+TRACING = {"attacks", "callbacks", "detectors", "interop", "layers", "models"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before "-m" is looked at
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if isinstance(item, pytest.DoctestItem) and TRACING & set(item.nodeid.split("/")):
+            item.add_marker(pytest.mark.slow)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _without_old_objects_in_the_collection():
