@@ -52,14 +52,19 @@ def read(output: pathlib.Path, name: str) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def found(output: pathlib.Path, name: str) -> dict[str, dict[str, Any]]:
-    """Returns the results of an experiment by data set, of which there must be one."""
-    found = {
+def stored(output: pathlib.Path, name: str) -> dict[str, dict[str, Any]]:
+    """Returns the results of an experiment by data set, as far as there are some."""
+    return {
         data: read(output, f"{name}_{data}") for data in DATA if (output / f"{name}_{data}.json").is_file()
     }
-    if not found:
+
+
+def found(output: pathlib.Path, name: str) -> dict[str, dict[str, Any]]:
+    """Returns the results of an experiment by data set, of which there must be one."""
+    results = stored(output, name)
+    if not results:
         raise SystemExit(f"{output}: there are no results of {name}. Run scripts/run_{name}.py first.")
-    return found
+    return results
 
 
 def arrays(output: pathlib.Path, name: str) -> dict[str, np.ndarray]:

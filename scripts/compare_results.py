@@ -50,7 +50,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if most > arguments.tolerance:
         raise SystemExit(f"They differ by more than {arguments.tolerance:g}.")
     if lacking:
-        raise SystemExit(f"What both have is the same. One has not: {', '.join(lacking)}.")
+        raise SystemExit(f"What both have agrees. Only one of them has: {', '.join(lacking)}.")
 
 
 def parse_arguments(words: Sequence[str] | None) -> argparse.Namespace:

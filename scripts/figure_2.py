@@ -17,7 +17,7 @@ ITERATIVE = ("BIM", "iterative OTCM", "iterative OSSA")
 
 def section(output: pathlib.Path) -> str:
     parts = ["## Figure 2: images misclassified, against norm and iterations\n"]
-    means = {data: mean_norm(table) for data, table in stored_table2(output).items()}
+    means = {data: mean_norm(table) for data, table in drawing.stored(output, "table2").items()}
     for data, result in drawing.found(output, "figure2").items():
         one_step, iterative = result["results"]["one_step"], result["results"]["iterative"]
         step = result["config"]["step_size"]
@@ -51,15 +51,6 @@ def section(output: pathlib.Path) -> str:
     return "\n".join(parts)
 
 
-def stored_table2(output: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """Returns the results of Table 2 by data set, as far as there are some."""
-    return {
-        data: drawing.read(output, f"table2_{data}")
-        for data in drawing.DATA
-        if (output / f"table2_{data}.json").is_file()
-    }
-
-
 def mean_norm(table: dict[str, Any]) -> float:
     """Returns Table 2's mean of OSSA's least norms on the net that this figure is of."""
     return drawing.value(next(iter(table["results"].values()))["attacks"]["OSSA"]["norm"])
@@ -73,9 +64,8 @@ def sentence(data: str, one_step: dict[str, Any], iterative: dict[str, Any], our
     return (
         f"{drawing.TITLES[data]}: the norm at which OSSA fools 90 % {reach} ({drawing.number(ours, 2)} "
         f"against the paper's {paper:g}). {spread(ours['value'], ours_mean, paper / mean)}OSSA's curve and "
-        "FGM's, with exact arithmetic, are at"
-        f" most {furthest(one_step['OSSA'], one_step['FGM']):.1f} percentage points "
-        "apart, FGM's with the float32 loss up to "
+        f"FGM's, with exact arithmetic, are at most {furthest(one_step['OSSA'], one_step['FGM']):.1f} "
+        "percentage points apart, FGM's with the float32 loss up to "
         f"{furthest(one_step['OSSA'], one_step['FGM, float32 loss']):.1f} from OSSA's, OTCM's with "
         f"random targets {furthest(one_step['OSSA'], one_step['OTCM']):.1f}. Of the iterative ones OSSA "
         f"and BIM are at most {furthest(iterative['iterative OSSA'], iterative['BIM']):.1f} apart.\n"

@@ -71,10 +71,11 @@ def sentence(unclipped: dict[str, Any]) -> str:
     own = [drawing.value(unclipped["fooled"][index][index]) for index in range(4)]
     low, high = ours["robust_from_normal"], ours["normal_from_robust"]
     is_lower = low["high"] < high["low"]
+    paper = PAPER_BLOCKS["normal_from_robust"] / PAPER_BLOCKS["robust_from_normal"]
     factor = drawing.value(high) / max(drawing.value(low), 1e-9)
     asymmetry = (
         f"normal nets' images fool robust nets {factor:.1f} times less often than the reverse, as in the "
-        f"paper, where it is {80.52 / 22.51:.1f} times"
+        f"paper, where it is {paper:.1f} times"
         if is_lower
         else "that normal nets' images fool robust nets less often than the reverse is not seen"
     )

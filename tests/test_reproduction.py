@@ -539,7 +539,7 @@ def test_two_runs_are_compared_number_by_number(script, tmp_path, capsys):
     compare([first, str(tmp_path / "0"), "--tolerance", "0.01"])
     assert "9.9e-03" in capsys.readouterr().out
     other = stored_results(tmp_path / "more", table2_mnist=numbers, table4_mnist={})
-    with pytest.raises(SystemExit, match=r"What both have is the same. One has not: table4_mnist\."):
+    with pytest.raises(SystemExit, match=r"What both have agrees. Only one of them has: table4_mnist\."):
         compare([first, other])
     assert "in one of them only" in capsys.readouterr().out
     with pytest.raises(SystemExit, match=r"none: there are no results\..*reproduce\.py"):
