@@ -75,9 +75,7 @@ def test_exact_is_the_same_by_columns_within_a_memory_that_holds_no_rows(model, 
 def test_several_vectors_at_once_are_multiplied_as_one_by_one(model, images):
     classifier = kf.Classifier(model)
     generator = np.random.default_rng(1)
-    operator = PullbackOperator(
-        classifier.parameters, tf.constant(images[:4]), kf.likelihoods.Categorical(), CLASSES
-    )
+    operator = PullbackOperator(classifier.target, tf.constant(images[:4]))
     left = tf.constant(generator.standard_normal((4, 3, CLASSES)))
     right = tf.constant(generator.standard_normal((4, 3, operator.dim)))
     operator.prepare(3)

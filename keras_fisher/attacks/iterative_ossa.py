@@ -9,8 +9,8 @@ import tensorflow as tf
 from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.checks import check_real
-from keras_fisher.classifiers import Classifier
-from keras_fisher.fisher import PullbackOperator, likelihoods, solvers
+from keras_fisher.classifiers import Classifier, Target
+from keras_fisher.fisher import PullbackOperator, solvers
 from keras_fisher.typing import Tensor
 
 
@@ -52,7 +52,7 @@ class IterativeOSSA(IterativeAttack):
         self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
     ) -> tuple[Tensor, Tensor]:
         operator = PullbackOperator(
-            classifier.parameters, images, likelihoods.Categorical(), classifier.num_classes, focus=classes
+            Target(classifier.parameters, classifier.num_classes), images, focus=classes
         )
         pairs = solvers.GolubKahan(tolerance=self.tolerance).solve(operator, 1)
         vectors: Tensor = pairs.eigenvectors

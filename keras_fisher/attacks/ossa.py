@@ -12,8 +12,8 @@ from keras_fisher.attacks.chunk import Chunk
 from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_integer, message
-from keras_fisher.classifiers import Classifier
-from keras_fisher.fisher import PullbackOperator, fisher_spectrum, likelihoods
+from keras_fisher.classifiers import Classifier, Target
+from keras_fisher.fisher import PullbackOperator, fisher_spectrum
 from keras_fisher.fisher.solvers import FixedGolubKahan, Sampled, Solver, choose_solver
 from keras_fisher.linalg import Eigensolver
 from keras_fisher.typing import Array, Tensor
@@ -88,9 +88,7 @@ class OSSA(OneStepAttack):
     def directions(
         self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None, seed: Tensor
     ) -> tuple[list[Tensor], Tensor]:
-        operator = PullbackOperator(
-            classifier.parameters, images, likelihoods.Categorical(), classifier.num_classes
-        )
+        operator = PullbackOperator(Target(classifier.parameters, classifier.num_classes), images)
         solver = self.training_solver(classifier.num_classes)
         pairs = solver.solve(operator, self._num_eigenpairs, seed=self.seed)
         vectors = tf.unstack(pairs.eigenvectors, num=self._num_eigenpairs, axis=1)[self.eigenvector - 1 :]

@@ -4,5 +4,16 @@ from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.classifiers.classifier import Classifier, as_classifier
 from keras_fisher.classifiers.ensemble import ensemble
 from keras_fisher.classifiers.network import Network
+from keras_fisher.classifiers.programs import Programs
+from keras_fisher.classifiers.target import Target
 
-__all__ = ["ClassOdds", "Classifier", "Network", "as_classifier", "class_odds", "ensemble"]
+__all__ = [
+    "ClassOdds",
+    "Classifier",
+    "Network",
+    "Programs",
+    "Target",
+    "as_classifier",
+    "class_odds",
+    "ensemble",
+]

@@ -17,6 +17,8 @@ from keras_fisher.classifiers.image_check import check_bounds, check_images
 from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
 from keras_fisher.classifiers.model_files import read_model
 from keras_fisher.classifiers.parameter_function import ParameterFunction
+from keras_fisher.classifiers.programs import Programs
+from keras_fisher.classifiers.target import Target
 from keras_fisher.typing import Array, Images, Tensor
 
 
@@ -65,6 +67,13 @@ class Network:
         if from_parameters is False and activation != link and link == "sigmoid":
             raise ValueError(self._refusal("a sigmoid that is not the last layer"))
         self.num_outputs = self._try_out(from_parameters, activation)
+        #: What graph code sees of it.
+        self.target = Target(self._function, self.num_outputs, self.bounds)
+        self._compiled = Programs(self.target)
+
+    def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
+        """Returns `function(self.target, *tensors, **settings)`, compiled and kept; see `Programs`."""
+        return self._compiled.run(function, *tensors, **settings)
 
     @property
     def image_dtype(self) -> tf.DType:

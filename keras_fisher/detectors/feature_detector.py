@@ -98,7 +98,7 @@ class FeatureDetector(Detector):
     def view(self, images: Tensor) -> ImageView:
         """Returns what the features read of a tensor of images, unchecked. For use inside a `tf.function`."""
         classifier = self.classifier
-        return ImageView(classifier.parameters, images, classifier.num_classes, self.eigensolver, self.seed)
+        return ImageView(classifier.target, images, self.eigensolver, self.seed)
 
     @final
     def features_in_graph(self, view: ImageView) -> Tensor:

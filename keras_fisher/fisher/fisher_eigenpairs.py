@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
+from keras_fisher.classifiers import Target
 from keras_fisher.fisher.likelihoods import Likelihood, SampledCategorical
 from keras_fisher.fisher.pullback_operator import PullbackOperator
 from keras_fisher.fisher.sampled import Sampled
@@ -16,10 +15,9 @@ from keras_fisher.typing import Tensor
 
 
 def fisher_eigenpairs(
-    parameters: Callable[[Tensor], Tensor],
+    target: Target,
     images: Tensor,
     likelihood: Likelihood,
-    num_outputs: int,
     solver: Solver,
     num_eigenpairs: int,
     *,
@@ -29,36 +27,32 @@ def fisher_eigenpairs(
     """Returns the leading eigenpairs of the Fisher information of each image. For use inside a `tf.function`.
 
     Args:
-        parameters: images → z (batch, num_outputs), differentiable twice.
+        target: the net, images → z.
         images: (batch, *image_shape), all sides but the batch known.
         likelihood: what z means.
-        num_outputs: the number of columns of z.
         solver: finds the eigenpairs.
         num_eigenpairs: k, within the rank.
         eigenvectors: whether to form them, (batch, k, pixels).
         seed: of start vectors and draws.
     """
     if isinstance(solver, Sampled):
-        return _sampled(parameters, images, likelihood, num_outputs, solver, num_eigenpairs, seed)
-    operator = PullbackOperator(parameters, images, likelihood, num_outputs)
+        return _sampled(target, images, likelihood, solver, num_eigenpairs, seed)
+    operator = PullbackOperator(target, images, likelihood)
     return solver.solve(operator, num_eigenpairs, eigenvectors=eigenvectors, seed=seed)
 
 
 def _sampled(
-    parameters: Callable[[Tensor], Tensor],
+    target: Target,
     images: Tensor,
     likelihood: Likelihood,
-    num_outputs: int,
     sampled: Sampled,
     num_eigenpairs: int,
     seed: Tensor | int,
 ) -> Eigenpairs:
     """Solves for the estimate and measures the answer against the true operator."""
-    estimate = PullbackOperator(
-        parameters, images, SampledCategorical(sampled.num_samples, seed), num_outputs
-    )
+    estimate = PullbackOperator(target, images, SampledCategorical(sampled.num_samples, seed))
     pairs = sampled.solver.solve(estimate, num_eigenpairs, eigenvectors=True, seed=seed)
-    truth = PullbackOperator(parameters, images, likelihood, num_outputs)
+    truth = PullbackOperator(target, images, likelihood)
     truth.prepare()
     vectors: Tensor = pairs.eigenvectors
     residuals = []

@@ -159,10 +159,9 @@ def _solve(
 
     def run(batch: Tensor, seed: Tensor) -> Eigenpairs:
         return fisher_eigenpairs(
-            network.parameters,
+            network.target,
             batch,
             likelihood,
-            network.num_outputs,
             solver,
             k,
             eigenvectors=eigenvectors,

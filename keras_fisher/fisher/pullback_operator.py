@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import tensorflow as tf
 
-from keras_fisher.fisher.likelihoods import Likelihood
+from keras_fisher.classifiers import Target
+from keras_fisher.fisher.likelihoods import Categorical, Likelihood
 from keras_fisher.linalg.operator import FactoredOperator, normalize
 from keras_fisher.typing import Tensor
 
@@ -27,10 +26,9 @@ class PullbackOperator(FactoredOperator):
     The scale is left out of the operator, so that a classifier sure to 1e-300 is no special case.
 
     Args:
-        parameters: images → z (batch, outputs), differentiable twice.
+        target: the net, images → z (batch, outputs).
         images: (batch, *image_shape).
         likelihood: what z means; gives the metric L Lᵀ in output space.
-        num_outputs: the number of columns of z.
         focus: (batch,) classes whose gradient a solver starts from, and is content with: None is the most
             probable one, with a random part where that may not do. The eigenvectors of GolubKahan point along
             ∇(−log p) of these classes.
@@ -40,17 +38,16 @@ class PullbackOperator(FactoredOperator):
 
     def __init__(
         self,
-        parameters: Callable[[Tensor], Tensor],
+        target: Target,
         images: Tensor,
-        likelihood: Likelihood,
-        num_outputs: int,
+        likelihood: Likelihood = Categorical(),  # noqa: B008 - immutable
         focus: Tensor = None,
     ) -> None:
         self._focus = focus
-        self._function = parameters
+        self._target = target
         self._images = images
         self._likelihood = likelihood
-        self._num_outputs = num_outputs
+        self._num_outputs = target.num_classes
         self._dim = int(tf.TensorShape(images.shape[1:]).num_elements())
         self._tape: Tensor = None  # set by `prepare`, with what follows from it
         self._memo: Tensor = None  # set by `recall`
@@ -61,7 +58,7 @@ class PullbackOperator(FactoredOperator):
         # A tape that watches variables too makes gradients of all of them, a third of the time of tracing.
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
             tape.watch(self._points)
-            self._values = self._function(self._points)
+            self._values = self._target.logits(self._points)
         self._tape = tape
         values = tf.cast(self._values, tf.float64)
         self._outputs = values[::block_size] if block_size > 1 else values
@@ -154,7 +151,7 @@ class PullbackOperator(FactoredOperator):
         # The new operator pays its own forward pass, over the images that are left.
         images = tf.gather(self._images, indices)
         focus = None if self._focus is None else tf.gather(self._focus, indices)
-        return PullbackOperator(self._function, images, self._likelihood, self._num_outputs, focus)
+        return PullbackOperator(self._target, images, self._likelihood, focus)
 
     def _pull_back(self, cotangents: Tensor) -> Tensor:
         """Returns Jᵀ w: (batch, dim) float64 for (batch, outputs) float64."""

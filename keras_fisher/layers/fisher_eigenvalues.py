@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, message
-from keras_fisher.classifiers import Classifier, as_classifier
+from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher import fisher_eigenpairs
 from keras_fisher.fisher.likelihoods import Categorical
@@ -67,7 +67,7 @@ class FisherEigenvalues(keras.layers.Layer):
         if self.k > self.num_classes - 1:
             rule = f"be in [1, {self.num_classes - 1}] (rank bound of {self.num_classes} classes)"
             raise ValueError(message("k", rule, k, "All further eigenvalues are zero."))
-        self._logits = ParameterFunction(network, reading)
+        self._target = Target(ParameterFunction(network, reading), self.num_classes)
 
     @property
     def metrics(self) -> list[keras.Metric]:
@@ -75,9 +75,7 @@ class FisherEigenvalues(keras.layers.Layer):
         return list(self._metrics)
 
     def call(self, images: Tensor) -> Tensor:
-        pairs = fisher_eigenpairs(
-            self._logits, images, Categorical(), self.num_classes, Gram(), self.k, eigenvectors=False
-        )
+        pairs = fisher_eigenpairs(self._target, images, Categorical(), Gram(), self.k, eigenvectors=False)
         return pairs.eigenvalues * tf.exp(pairs.log_scale)[:, None]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:

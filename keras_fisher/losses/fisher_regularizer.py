@@ -10,9 +10,8 @@ import tensorflow as tf
 from keras_fisher.attacks import OSSA
 from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.checks import check_integer, check_option, check_real
-from keras_fisher.classifiers import Classifier, as_classifier
+from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
-from keras_fisher.fisher.likelihoods import Categorical
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.linalg.operator import normalize
 from keras_fisher.typing import Tensor
@@ -100,7 +99,7 @@ class FisherRegularizer:
         random = tf.stack([tf.constant(self.seed), tf.cast(step, tf.int32)])
         if self.penalty == "kl":
             return self._divergence(target, images, random)
-        operator = PullbackOperator(target.parameters, images, Categorical(), target.num_classes)
+        operator = PullbackOperator(Target(target.parameters, target.num_classes), images)
         operator.prepare()
         if self.penalty == "trace":
             shape = tf.stack([operator.batch_size, operator.factor_dim])
@@ -113,7 +112,7 @@ class FisherRegularizer:
 
     def _left_vectors(self, target: Classifier | GraphTarget, images: Tensor) -> Tensor:
         """Returns u = R v / ‖R v‖ (batch, classes) of the top eigenvector v: λ₁ = ‖Rᵀu‖², R = Lᵀ J."""
-        operator = PullbackOperator(target.parameters, images, Categorical(), target.num_classes)
+        operator = PullbackOperator(Target(target.parameters, target.num_classes), images)
         solver = OSSA(solver=self.solver).training_solver(target.num_classes)
         vectors: Tensor = solver.solve(operator, 1, seed=self.seed).eigenvectors
         return normalize(operator.apply(vectors[:, 0]))[0]

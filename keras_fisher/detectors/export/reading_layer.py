@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks.gradients import where_image
+from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.detectors.features import Feature, ImageView
 from keras_fisher.detectors.plain_settings import from_plain, to_plain
@@ -63,7 +64,7 @@ class ReadingLayer(keras.layers.Layer):
         self.num_eigenvalues = num_eigenvalues
         self.eigensolver = from_plain(eigensolver) if isinstance(eigensolver, dict) else eigensolver
         self.seed = seed
-        self._logits = ParameterFunction(model, reading)
+        self._target = Target(ParameterFunction(model, reading), num_classes, self.bounds)
 
     def call(self, images: Tensor) -> dict[str, Tensor]:
         count = tf.shape(images)[0]
@@ -72,9 +73,7 @@ class ReadingLayer(keras.layers.Layer):
         images = where_image(is_valid, images, tf.fill(tf.shape(images), tf.cast(lowest, images.dtype)))
         # Convolutions of oneDNN fail on an empty batch.
         spare = tf.fill([tf.maximum(1 - count, 0), *images.shape[1:]], tf.cast(lowest, images.dtype))
-        view = ImageView(
-            self._logits, tf.concat([images, spare], axis=0), self.num_classes, self.eigensolver, self.seed
-        )
+        view = ImageView(self._target, tf.concat([images, spare], axis=0), self.eigensolver, self.seed)
         logs = view.log_eigenvalues(count=self.num_eigenvalues)
         readings = {
             "class_probabilities": tf.cast(tf.exp(view.log_probabilities), images.dtype),

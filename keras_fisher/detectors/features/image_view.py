@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from keras_fisher.attacks.gradients import where_image
 from keras_fisher.checks import message
+from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.fisher import PullbackOperator, fisher_eigenpairs
 from keras_fisher.fisher.likelihoods import Categorical
@@ -30,25 +31,23 @@ class ImageView:
     what cannot be computed, because the network overflows, is NaN.
 
     Args:
-        parameters: images → logits (batch, classes), differentiable twice.
+        target: images → logits (batch, classes).
         images: (batch, *image_shape), all sides but the batch known.
-        num_classes: C.
         solver: of the spectrum at temperature one.
         seed: of solvers that start at random.
     """
 
     def __init__(
         self,
-        parameters: Callable[[Tensor], Tensor],
+        target: Target,
         images: Tensor,
-        num_classes: int,
         solver: Solver,
         seed: Tensor | int = 0,
     ) -> None:
         self.images = images
-        self.num_classes = num_classes
+        self.num_classes = target.num_classes
         self.num_pixels = int(tf.TensorShape(images.shape[1:]).num_elements())
-        self._parameters = parameters
+        self._target = target
         self._solver = solver
         self._seed = seed
         self._shared: dict[Any, Any] = {}
@@ -117,7 +116,7 @@ class ImageView:
 
         def compute() -> ImageView:
             images = blur(self.images, sigma)
-            return ImageView(self._parameters, images, self.num_classes, self._solver, self._seed)
+            return ImageView(self._target, images, self._solver, self._seed)
 
         return self._once(("blurred", sigma), compute)
 
@@ -128,7 +127,7 @@ class ImageView:
 
     def _operator(self) -> PullbackOperator:
         def compute() -> PullbackOperator:
-            operator = PullbackOperator(self._parameters, self.images, Categorical(), self.num_classes)
+            operator = PullbackOperator(self._target, self.images)
             operator.prepare()
             return operator
 
@@ -155,10 +154,9 @@ class ImageView:
         # A decomposition of NaN fails for the whole batch: an image that overflows is left out.
         is_finite = tf.reduce_all(tf.math.is_finite(self.logits), axis=-1)
         pairs = fisher_eigenpairs(
-            self._parameters,
+            self._target,
             where_image(is_finite, self.images, tf.zeros_like(self.images)),
             likelihood,
-            self.num_classes,
             self._solver,
             k,
             eigenvectors=False,

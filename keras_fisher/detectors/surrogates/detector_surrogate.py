@@ -49,7 +49,7 @@ class DetectorSurrogate(abc.ABC):
         """
         classifier = self.detector.classifier
         # Exact whatever the detector's own solver: the iterations of another have no useful derivative.
-        view = ImageView(classifier.parameters, images, classifier.num_classes, SOLVERS["exact"])
+        view = ImageView(classifier.target, images, SOLVERS["exact"])
         return self.log_odds_of(self.detector.features_in_graph(view))
 
 
