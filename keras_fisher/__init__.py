@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from keras_fisher.classifiers import Classifier, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
-    from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
+    from keras_fisher.fisher import FisherOperator, Spectrum, fisher_spectrum, likelihoods, solvers
 
 try:
     __version__ = metadata.version("keras-fisher")
@@ -34,6 +34,7 @@ except metadata.PackageNotFoundError:  # Run from a checkout that is not install
 __all__ = [
     "Classifier",
     "FisherDetector",
+    "FisherOperator",
     "Spectrum",
     "artefacts",
     "attacks",
@@ -56,6 +57,7 @@ __all__ = [
 _HOMES = {
     "Classifier": "keras_fisher.classifiers",
     "FisherDetector": "keras_fisher.detectors",
+    "FisherOperator": "keras_fisher.fisher",
     "Spectrum": "keras_fisher.fisher",
     "ensemble": "keras_fisher.classifiers",
     "fisher_spectrum": "keras_fisher.fisher",

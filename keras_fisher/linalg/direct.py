@@ -94,7 +94,7 @@ def _by_columns(
     vectors = None
     residuals = norm(tf.matmul(left, gram) - eigenvalues[..., None] * left)
     if eigenvectors:
-        lifted = [operator.apply_transpose(row) for row in tf.unstack(left, axis=1)]
+        lifted = [operator.pull_back(row)[0] for row in tf.unstack(left, axis=1)]
         vectors = orthonormal_rows(tf.stack(lifted, axis=1), seed)
         images = tf.stack([operator.matvec(row).image for row in tf.unstack(vectors, axis=1)], axis=1)
         residuals = norm(images - eigenvalues[..., None] * tf.cast(vectors, tf.float64))

@@ -177,6 +177,7 @@ def all_converged(residuals: Tensor, eigenvalues: Tensor, tolerance: float) -> T
     """Returns (batch,) bool: each residual is at most `tolerance` times its own eigenvalue.
 
     |λ − θ| ≤ ‖A v − θ v‖, so that this certifies every eigenvalue to `tolerance`. Measured against λ₁
-    instead, a small eigenvalue could be pure rounding and still pass.
+    instead, a small eigenvalue could be pure rounding and still pass. Nothing vouches for λ₁ = 0: products in
+    which everything cancels or underflows look the same.
     """
-    return tf.reduce_all(residuals <= tolerance * eigenvalues, axis=-1)
+    return tf.reduce_all(residuals <= tolerance * eigenvalues, axis=-1) & (eigenvalues[:, 0] > 0)
