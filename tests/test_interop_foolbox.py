@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import subprocess
 import sys
 import weakref
 
@@ -479,9 +478,3 @@ def test_without_foolbox_the_error_names_the_command(monkeypatch):
         ImportError, match=r'`foolbox` must be installed.*pip install "keras-fisher\[compare\]"'
     ):
         _ = kf.interop.foolbox
-
-
-def test_interop_alone_imports_neither_library():
-    program = "import sys, keras_fisher.interop; print({'foolbox', 'art', 'tensorflow'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "set()"

@@ -65,3 +65,7 @@ __all__ = [
     "random_targets",
     "transfer_matrix",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -54,3 +54,7 @@ __all__ = [
     "LogTrace",
     "SpectralEntropy",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

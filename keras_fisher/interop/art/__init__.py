@@ -23,3 +23,7 @@ from keras_fisher.interop.art.from_art import from_art
 from keras_fisher.interop.art.ossa import OSSA
 
 __all__ = ["OSSA", "ArtEvasionAttack", "FisherEvasionDetector", "as_art", "from_art"]
+
+
+def __dir__() -> list[str]:
+    return __all__

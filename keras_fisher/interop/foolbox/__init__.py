@@ -18,3 +18,7 @@ from keras_fisher.interop.foolbox.foolbox_minimum_norm_attack import FoolboxMini
 from keras_fisher.interop.foolbox.from_foolbox import from_foolbox
 
 __all__ = ["FoolboxFixedEpsilonAttack", "FoolboxMinimumNormAttack", "as_foolbox", "from_foolbox"]
+
+
+def __dir__() -> list[str]:
+    return __all__
