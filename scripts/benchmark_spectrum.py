@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -208,7 +209,7 @@ def cost_of(name: str, model: keras.Model, images: np.ndarray, repeats: int) -> 
     pixels = tf.constant(images)
     labels = classifier.predict(images)
 
-    def spectrum(solver: str | object, pairs: int | None, eigenvectors: bool) -> Callable:
+    def spectrum(solver: Any, pairs: int | None, eigenvectors: bool) -> Callable:
         return lambda: kf.fisher_spectrum(classifier, images, pairs, solver, eigenvectors=eigenvectors)
 
     attack = kf.attacks.OSSA(epsilon=2.0)

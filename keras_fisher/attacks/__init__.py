@@ -26,6 +26,12 @@ from keras_fisher.attacks.random_noise import RandomNoise
 from keras_fisher.attacks.score_gradient import ScoreGradient
 from keras_fisher.attacks.targets import least_likely_targets, random_targets
 from keras_fisher.attacks.transfer_matrix import TransferMatrix, transfer_matrix
+from keras_fisher.serialization import register
+
+# The bases too: attacks that are derived from them need only be registered.
+register(Attack, FixedEpsilonAttack, IterativeAttack, MinimumNormAttack)
+register(FGM, OTCM, OSSA, RandomNoise, BIM, PGD, IterativeOTCM, IterativeOSSA)
+register(CarliniWagner, DDN, DeepFool, Opt)
 
 __all__ = [
     "BIM",
@@ -59,3 +65,7 @@ __all__ = [
     "random_targets",
     "transfer_matrix",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -17,3 +17,7 @@ __all__ = [
     "class_odds",
     "ensemble",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

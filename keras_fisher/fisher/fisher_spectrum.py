@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.checks import check_flag, check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Network, Target, as_classifier
 from keras_fisher.fisher.likelihoods import Categorical, Likelihood
 from keras_fisher.fisher.pullback_operator import PullbackOperator
@@ -21,6 +21,7 @@ from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Tensor
 
 
+@suggests_keywords
 def fisher_spectrum(
     classifier: Classifier | Network | keras.Model,
     images: Images,

@@ -17,8 +17,11 @@ from keras_fisher.linalg import (
     PowerIteration,
     Staged,
 )
+from keras_fisher.serialization import register
 
 __all__ = ["Dense", "FixedGolubKahan", "GolubKahan", "Gram", "Lanczos", "PowerIteration", "Sampled", "Staged"]
+
+register(Dense, FixedGolubKahan, GolubKahan, Gram, Lanczos, PowerIteration, Sampled, Staged)
 
 Solver: TypeAlias = Eigensolver
 

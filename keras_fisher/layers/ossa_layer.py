@@ -17,7 +17,8 @@ from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
-from keras_fisher.layers.training_attack import from_plain, to_plain, training_attack
+from keras_fisher.layers.training_attack import training_attack
+from keras_fisher.serialization import describe, restore
 from keras_fisher.typing import Tensor
 
 
@@ -209,7 +210,7 @@ class OSSALayer(keras.layers.Layer):
             "model": held_model_config(self.model),
             "epsilon": self.attack.epsilon,
             "fraction": self.fraction,
-            "attack": to_plain(self.attack),
+            "attack": describe("attack", self.attack),
             "seed": self.seed,
             "bounds": None if bounds is None else list(bounds),
             "reading": self._reading,
@@ -218,7 +219,7 @@ class OSSALayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> OSSALayer:
         model = keras.saving.deserialize_keras_object(config["model"])
-        return cls(**(config | {"model": model, "attack": from_plain(config["attack"])}))
+        return cls(**(config | {"model": model, "attack": restore(config["attack"])}))
 
     def _scalar(self, name: str, value: float, dtype: str = "float32") -> keras.Variable:
         return self.add_weight(

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import Settings, message
 from keras_fisher.linalg.operators import FactoredOperator, SymmetricOperator
 from keras_fisher.linalg.vectors import divide_or_zero
 from keras_fisher.typing import Tensor
@@ -35,7 +35,7 @@ class Eigenpairs(NamedTuple):
     log_scale: Tensor
 
 
-class Eigensolver(abc.ABC):
+class Eigensolver(Settings, abc.ABC):
     """Finds the leading eigenpairs of a batch of operators. Settings in `__init__`, data in `solve`.
 
     Solvers are frozen dataclasses: they compare and hash by their settings, which is how compiled
