@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from keras_fisher import (
+        adaptive,
         artefacts,
         attacks,
         callbacks,
@@ -35,6 +36,7 @@ __all__ = [
     "Classifier",
     "FisherDetector",
     "Spectrum",
+    "adaptive",
     "artefacts",
     "attacks",
     "callbacks",

@@ -34,7 +34,7 @@ def to_plain(name: str, value: Any, kinds: Mapping[str, type], places: str) -> A
         return [to_plain(f"{name}[{index}]", part, kinds, places) for index, part in enumerate(value)]
     kind = type(value).__name__
     if kinds.get(kind) is type(value):
-        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
         described = {
             field: to_plain(f"{name}.{field}", part, kinds, places) for field, part in fields.items()
         }

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_fisher.attacks.attempt import AttackResult, Attempt, answers, concatenate, to_arrays
 from keras_fisher.attacks.batch import Batch, gather
+from keras_fisher.attacks.directions import has_static_shapes
 from keras_fisher.attacks.image_ops import per_image, pixel_range, where_image
 from keras_fisher.checks import check_flag, check_real, message
 from keras_fisher.classifiers import Classifier, as_classifier
@@ -208,6 +209,12 @@ class FixedEpsilonAttack(Attack):
             prepared: what `prepare` gave for these images.
             epsilon: (n,) float64, the budget of each image (0 is no perturbation).
         """
+
+    @final
+    def has_static_shapes(self, num_classes: int) -> bool:
+        """Returns whether all sizes in `perturb` but that of the batch are known, so that XLA compiles it."""
+        direction = getattr(self, "direction", None)
+        return direction is None or has_static_shapes(direction, num_classes)
 
     def perturb(
         self, target: Any, images: Tensor, labels: Tensor | None, epsilon: Tensor, seed: Tensor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,6 +66,12 @@ class Attempt(NamedTuple):
             is_success=tf.where(is_better, is_success, self.is_success),
             cost=tf.where(is_better, cost, self.cost),
         )
+
+
+def state_of(kind: Any, tensors: Sequence[Tensor]) -> Any:
+    """Returns the state of this kind, a named tuple whose last field is an Attempt, from its flat tensors."""
+    count = len(kind._fields) - 1
+    return kind(*tensors[:count], Attempt(*tensors[count:]))
 
 
 def answers(logits: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import MinimumNormAttack, logits_of, many_closed, run_to_end
-from keras_fisher.attacks.attempt import Attempt, answers
+from keras_fisher.attacks.attempt import Attempt, answers, state_of
 from keras_fisher.attacks.batch import Batch, margins
 from keras_fisher.attacks.image_ops import (
     Bounds,
@@ -121,8 +121,7 @@ def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tupl
         bounds: that images are kept to.
     """
     *flat, first, last, overshoot, relaxation = tensors
-    num_fields = len(_State._fields) - 1
-    state = _State(*flat[:num_fields], Attempt(*flat[num_fields:]))
+    state: _State = state_of(_State, flat)
 
     def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
         # The number past the last one only looks where that has led; the step is then not needed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import tensorflow as tf
@@ -23,8 +23,10 @@ from keras_fisher.typing import Tensor
 #: of which an attack of one step takes the best; or a pair of one of these and the (n, classes) logits at
 #: `images`, which saves a forward pass. It stands at the top level of a module, or is an object of a frozen
 #: dataclass: what it does depends on nothing else.
-#: It may have two attributes more: `in_training`, a direction that takes its place in training, and
-#: `has_static_shapes(num_classes)`, which returns False where XLA cannot compile it.
+#: It may have more: `in_training`, a direction that takes its place in training, and
+#: `has_static_shapes(num_classes)`, which returns False where XLA cannot compile it; and
+#: `stages(num_classes)`, directions that are tried in turn, the next one for the images of which the third
+#: value that it returns, (n,) bool, says that they have not settled.
 Direction: TypeAlias = Callable[[Target, Tensor, Tensor, Tensor], Any]
 
 #: By how much the norm of a direction may be off.
@@ -88,10 +90,18 @@ def labels_or_predictions(labels: Tensor | None, logits: Tensor) -> Tensor:
     return tf.argmax(logits, axis=-1) if labels is None else tf.cast(labels, tf.int64)
 
 
+class Found(NamedTuple):
+    """What a direction returned, in one form."""
+
+    directions: Tensor  # (n, m, h, w, c), zero where they were not finite
+    logits: Tensor  # (n, classes)
+    is_settled: Tensor  # (n,) bool
+
+
 def find_directions(
     direction: Direction, target: Target, images: Tensor, labels: Tensor | None, seed: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Returns (n, m, h, w, c) directions, zero where they are not finite, and the (n, classes) logits.
+) -> Found:
+    """Returns the directions of the images, in a graph.
 
     Raises:
         ValueError: directions of another shape; raised while the graph is made.
@@ -99,7 +109,8 @@ def find_directions(
     if labels is None and not _is_ours(direction):
         labels = labels_or_predictions(None, target.logits(images))
     found = direction(target, images, labels, seed)
-    directions, logits = found if isinstance(found, tuple) else (found, None)
+    found = found if isinstance(found, tuple) else (found,)
+    directions, logits, is_settled = (*found, None, None)[:3]
     directions = tf.cast(directions, images.dtype)
     if directions.shape.rank == images.shape.rank:
         directions = directions[:, None]
@@ -114,7 +125,11 @@ def find_directions(
     mask = tf.reduce_all(tf.math.is_finite(flat), axis=-1)
     mask = tf.reshape(mask, tf.concat([tf.shape(mask), [1] * (images.shape.rank - 1)], axis=0))
     directions = tf.where(mask, directions, tf.zeros_like(directions))
-    return directions, target.logits(images) if logits is None else logits
+    return Found(
+        directions,
+        target.logits(images) if logits is None else logits,
+        tf.fill(tf.shape(images)[:1], True) if is_settled is None else is_settled,
+    )
 
 
 def find_direction(
@@ -125,11 +140,17 @@ def find_direction(
     Raises:
         ValueError: several directions for an image; raised while the graph is made.
     """
-    directions, logits = find_directions(direction, target, images, goal.classes, seed)
-    if directions.shape[1] != 1:
+    found = find_directions(direction, target, images, goal.classes, seed)
+    if found.directions.shape[1] != 1:
         rule = "return one direction for an image in an iterative attack"
-        raise ValueError(message("direction", rule, directions.shape[1]))
-    return goal.sign * directions[:, 0], logits
+        raise ValueError(message("direction", rule, found.directions.shape[1]))
+    return goal.sign * found.directions[:, 0], found.logits
+
+
+def stages(direction: Direction, num_classes: int) -> list[Direction]:
+    """Returns the directions that a call tries in turn, on the images that have not settled."""
+    ask = getattr(direction, "stages", None)
+    return [direction] if ask is None else ask(num_classes)
 
 
 def in_training(direction: Direction) -> Direction:
@@ -179,7 +200,7 @@ def _norms_of(
     target: Target, images: Tensor, labels: Tensor, seed: Tensor, *, direction: Direction
 ) -> Tensor:
     """Returns (n · m,) float64."""
-    directions, _ = find_directions(direction, target, images, labels, seed)
+    directions = find_directions(direction, target, images, labels, seed).directions
     return norms(tf.reshape(directions, tf.concat([[-1], tf.shape(images)[1:]], axis=0)))
 
 

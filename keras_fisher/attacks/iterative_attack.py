@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
@@ -16,7 +17,7 @@ from keras_fisher.attacks.attack import (
     many_closed,
     run_to_end,
 )
-from keras_fisher.attacks.attempt import NO_ANSWER, Attempt, answers, to_arrays
+from keras_fisher.attacks.attempt import NO_ANSWER, Attempt, answers, state_of, to_arrays
 from keras_fisher.attacks.batch import AWAY, Batch, Goal
 from keras_fisher.attacks.directions import (
     Direction,
@@ -123,30 +124,18 @@ class IterativeAttack(FixedEpsilonAttack):
 
     @final
     def attempt(self, classifier: Classifier, batch: Batch, prepared: Any, epsilon: Array) -> Attempt:
-        best = to_arrays(self._climb(classifier, batch, epsilon, 0))
-        rows = np.arange(len(batch))
-        for restart in range(1, self.restarts):
-            if self.early_stop:
-                rows = np.flatnonzero(~best.is_success)
-            if not rows.size:
-                break
-            part = tf.nest.map_structure(lambda array, rows=rows: tf.constant(array[rows]), best)
-            found = self._climb(classifier, batch.select(rows), epsilon[rows], restart)
-            better = part.offer(found.images, found.predictions, found.is_success, found.cost)
-            better = better._replace(num_iterations=part.num_iterations + found.num_iterations)
-            for whole, new in zip(best, better, strict=True):
-                whole[rows] = new
-        return best
+        return best_of_starts(
+            batch,
+            self.restarts,
+            self.early_stop,
+            lambda rows, restart: self._climb(classifier, batch.select(rows), epsilon[rows], restart),
+        )
 
     def _climb(self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int) -> Attempt:
         """Returns the best of all iterates from one start."""
         goal, seeds, bounds = batch.goal, batch.seeds(self.seed), self.limits(classifier.bounds)
-        images, clean_predictions = tf.convert_to_tensor(batch.images), None
-        if self.random_start:
-            clean_predictions = answers(logits_of(classifier, images))
-            start = classifier.run(_start, images, seeds, epsilon, np.int32(restart), bounds=bounds)
-        else:
-            start = images
+        images = tf.convert_to_tensor(batch.images)
+        start, clean_predictions = self.start(classifier, batch, epsilon, restart)
         state = _State(
             images=start,
             origins=images,
@@ -154,7 +143,7 @@ class IterativeAttack(FixedEpsilonAttack):
             targets=goal.targets,
             seeds=seeds,
             epsilon=epsilon,
-            step_size=self._step_lengths(epsilon),
+            step_size=self.step_lengths(epsilon),
             is_open=np.ones(len(batch), bool),
             best=Attempt.none(images, clean_predictions),
         )
@@ -178,6 +167,17 @@ class IterativeAttack(FixedEpsilonAttack):
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
         return run_to_end(state, advance).best
 
+    def start(
+        self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns where a climb starts (n, h, w, c), and the answers at the images if it starts elsewhere."""
+        images, seeds = tf.convert_to_tensor(batch.images), batch.seeds(self.seed)
+        if not self.random_start:
+            return images, None
+        bounds = self.limits(classifier.bounds)
+        start = classifier.run(_start, images, seeds, epsilon, np.int32(restart), bounds=bounds)
+        return start, answers(logits_of(classifier, images))
+
     @final
     def perturb(
         self, target: Target, images: Tensor, labels: Tensor | None, epsilon: Tensor, seed: Tensor
@@ -186,7 +186,7 @@ class IterativeAttack(FixedEpsilonAttack):
             labels = tf.argmax(target.logits(images), axis=-1)
         labels, bounds = tf.cast(labels, tf.int64), self.limits(target.bounds)
         goal, seeds = Goal(labels, labels, AWAY), seeds_of_images(seed, images)
-        step_size = self._step_lengths(epsilon)
+        step_size = self.step_lengths(epsilon)
 
         def step(iteration: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
             each = seeds_at(seeds, iteration)
@@ -200,9 +200,36 @@ class IterativeAttack(FixedEpsilonAttack):
         _, moved = tf.while_loop(lambda iteration, _: iteration < self.steps, step, (0, start))
         return moved
 
-    def _step_lengths(self, epsilon: Tensor) -> Tensor:
+    def step_lengths(self, epsilon: Tensor) -> Tensor:
         """Returns (n,) the l2 norm of a step in balls of these radii (n,)."""
         return 2.5 * epsilon / self.steps if self.step_size is None else 0.0 * epsilon + self.step_size
+
+
+def best_of_starts(
+    batch: Batch, restarts: int, early_stop: bool, climb: Callable[[Array, int], Attempt]
+) -> Attempt:
+    """Returns, with arrays, the best attempt of several starts.
+
+    Args:
+        batch: n images.
+        restarts: the number of starts.
+        early_stop: whether images that have succeeded are not started again.
+        climb: returns the attempt at these rows of the batch from the start of this number.
+    """
+    rows = np.arange(len(batch))
+    best = to_arrays(climb(rows, 0))
+    for restart in range(1, restarts):
+        if early_stop:
+            rows = np.flatnonzero(~best.is_success)
+        if not rows.size:
+            break
+        part = tf.nest.map_structure(lambda array, rows=rows: tf.constant(array[rows]), best)
+        found = climb(rows, restart)
+        better = part.offer(found.images, found.predictions, found.is_success, found.cost)
+        better = better._replace(num_iterations=part.num_iterations + found.num_iterations)
+        for whole, new in zip(best, better, strict=True):
+            whole[rows] = new
+    return best
 
 
 def move(
@@ -259,8 +286,7 @@ def _take_steps(
         bounds: that images are kept to.
     """
     *flat, first, last, early_stop = tensors
-    num_fields = len(_State._fields) - 1
-    state = _State(*flat[:num_fields], Attempt(*flat[num_fields:]))
+    state: _State = state_of(_State, flat)
     goal = Goal(state.labels, state.targets, kind)
 
     def look(step: Tensor, state: _State, logits: Tensor) -> _State:

@@ -15,7 +15,7 @@ from keras_fisher.attacks.attack import (
     judge,
     warn_of_short_lengths,
 )
-from keras_fisher.attacks.attempt import AttackResult, Attempt, concatenate
+from keras_fisher.attacks.attempt import AttackResult, Attempt, concatenate, to_arrays
 from keras_fisher.attacks.batch import Batch
 from keras_fisher.attacks.image_ops import pixel_range
 from keras_fisher.checks import check_flag, check_integer, message
@@ -117,18 +117,19 @@ def _search(
     """Returns the attempts at the least successful epsilon, and the epsilons."""
     prepared = attack.prepare(classifier, batch)
     count = len(batch)
-    best: Attempt | None = None
+    best = to_arrays(Attempt.none(tf.constant(batch.images)))
+    has_any = False
     below, above = np.full(count, grid[0]), np.full(count, grid[-1])
     fooled = np.zeros(count, bool)
 
     def attempt(mask: Array, epsilon: Array) -> Array:
         """Perturbs the images in `mask`, keeps what succeeds, and returns (n,) where that is."""
-        nonlocal best
+        nonlocal best, has_any
         rows = np.flatnonzero(mask)
         part = tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), prepared)
         found = attack.attempt(classifier, batch.select(rows), part, epsilon[rows])
-        if best is None:  # Of all images: the scan begins with them.
-            best = found
+        if not has_any:  # The scan begins with all images.
+            best, has_any = found, True
             return found.is_success
         spent = best.num_iterations[rows] + found.num_iterations
         # The attempt at the upper end of an image that nothing fools is kept too: its best.

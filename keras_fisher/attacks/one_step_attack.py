@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar, NamedTuple, final
 
+import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import FixedEpsilonAttack, fixed, logits_of
@@ -17,8 +18,10 @@ from keras_fisher.attacks.directions import (
     find_directions,
     float32_loss_ascent_direction,
     in_training,
+    labels_or_predictions,
     loss_ascent_direction,
     random_direction,
+    stages,
 )
 from keras_fisher.attacks.image_ops import Bounds, clip_to, per_image, seeds_of_images
 from keras_fisher.checks import check_flag, check_integer
@@ -31,6 +34,7 @@ class _Prepared(NamedTuple):
 
     directions: Tensor  # (n, m, h, w, c)
     clean_predictions: Tensor  # (n,) int64
+    is_settled: Tensor  # (n,) bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,15 +79,19 @@ class OneStepAttack(FixedEpsilonAttack):
     def prepare(self, classifier: Classifier, batch: Batch) -> _Prepared:
         check_direction(self.direction, classifier, batch)
         goal = batch.goal
-        return classifier.run(
-            _prepare,
-            batch.images,
-            goal.labels,
-            goal.targets,
-            batch.seeds(self.seed),
-            kind=goal.kind,
-            direction=self.direction,
-        )
+        arrays = (batch.images, goal.labels, goal.targets, batch.seeds(self.seed))
+        first, *others = stages(self.direction, classifier.num_classes)
+        whole = classifier.run(_prepare, *arrays, kind=goal.kind, direction=first)
+        for direction in others:
+            rows = np.flatnonzero(~whole.is_settled.numpy())
+            if not rows.size:
+                break
+            part = [array[rows] for array in arrays]
+            found = classifier.run(_prepare, *part, kind=goal.kind, direction=direction)
+            whole = tf.nest.map_structure(
+                lambda old, new, at=rows[:, None]: tf.tensor_scatter_nd_update(old, at, new), whole, found
+            )
+        return whole
 
     @final
     def attempt(self, classifier: Classifier, batch: Batch, prepared: _Prepared, epsilon: Array) -> Attempt:
@@ -100,11 +108,11 @@ class OneStepAttack(FixedEpsilonAttack):
         self, target: Target, images: Tensor, labels: Tensor | None, epsilon: Tensor, seed: Tensor
     ) -> Tensor:
         seeds = seeds_of_images(seed, images)
-        directions, logits = find_directions(in_training(self.direction), target, images, labels, seeds)
-        ends = _ends(target, images, directions, epsilon, bounds=self.limits(target.bounds))
+        found = find_directions(in_training(self.direction), target, images, labels, seeds)
+        ends = _ends(target, images, found.directions, epsilon, bounds=self.limits(target.bounds))
         if ends.shape[1] == 1:
             return ends[:, 0]
-        labels = tf.argmax(logits, axis=-1) if labels is None else tf.cast(labels, tf.int64)
+        labels = labels_or_predictions(labels, found.logits)
         return _best_end(target, ends, target.logits(_flat(ends)), labels, labels, kind=AWAY).images
 
 
@@ -119,8 +127,8 @@ def _prepare(
     direction: Direction,
 ) -> _Prepared:
     goal = Goal(labels, targets, kind)
-    directions, logits = find_directions(direction, target, images, goal.classes, seeds)
-    return _Prepared(goal.sign * directions, answers(logits))
+    found = find_directions(direction, target, images, goal.classes, seeds)
+    return _Prepared(goal.sign * found.directions, answers(found.logits), found.is_settled)
 
 
 def _ends(
@@ -139,7 +147,7 @@ def _best_end(
 ) -> Attempt:
     """Returns the best of the ends (n, m, h, w, c), whose logits are (n · m, classes)."""
     num_ends = ends.shape[1]
-    goal = Goal(*(tf.repeat(classes, num_ends) for classes in (labels, targets)), kind)
+    goal = Goal(tf.repeat(labels, num_ends), tf.repeat(targets, num_ends), kind)
     odds = goal.sign * class_odds(logits, goal.classes).log_odds
     predictions = answers(logits)
     judged = [predictions, goal.is_reached(predictions), odds]

@@ -14,10 +14,7 @@ from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_integer, check_real, message
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.fisher import PullbackOperator, solvers
-from keras_fisher.fisher.fisher_eigenpairs import fisher_eigenpairs
-from keras_fisher.fisher.likelihoods import Categorical
-from keras_fisher.fisher.solvers import FixedGolubKahan, Sampled, Solver, choose_solver
-from keras_fisher.linalg import Eigensolver
+from keras_fisher.fisher.solvers import TRAINING_SOLVER, Sampled, Solver, Staged, choose_solver
 from keras_fisher.typing import Tensor
 
 
@@ -39,21 +36,22 @@ class EigenvectorDirections:
 
     def __call__(
         self, target: Target, images: Tensor, labels: Tensor | None, seed: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        operator = PullbackOperator(target, images)
         solver = self.solver_for(target.num_classes)
         # One start for the whole batch: an answer does not depend on the company that an image keeps.
-        start, count = tf.reduce_max(seed[:, 0]), self.num_eigenpairs
-        if isinstance(solver, Sampled):
-            logits = target.logits(images)
-            pairs = fisher_eigenpairs(target, images, Categorical(), solver, count, True, start)
-        else:
-            operator = PullbackOperator(target, images)
-            pairs = solver.solve(operator, count, seed=start)
-            logits = operator.outputs
-        vectors = tf.cast(pairs.eigenvectors[:, self.eigenvector - 1 :], images.dtype)
+        pairs = solver.solve(operator, self.num_eigenpairs, seed=tf.reduce_max(seed[:, 0]))
+        vectors: Tensor = tf.cast(pairs.eigenvectors, images.dtype)[:, self.eigenvector - 1 :]
         vectors = tf.stack([vectors, -vectors], axis=2)
         shape = [-1, 2 * self.num_eigenvectors, *images.shape[1:]]
-        return tf.reshape(vectors, shape), logits
+        return tf.reshape(vectors, shape), operator.outputs, pairs.converged
+
+    def stages(self, num_classes: int) -> list[EigenvectorDirections]:
+        """Returns what a call tries in turn, the next one for the images on which one has not converged."""
+        solver = self.solver_for(num_classes)
+        if not isinstance(solver, Staged):
+            return [self]
+        return [dataclasses.replace(self, solver=part) for part in (solver.first, solver.second)]
 
     @property
     def num_eigenpairs(self) -> int:
@@ -67,8 +65,7 @@ class EigenvectorDirections:
 
     def has_static_shapes(self, num_classes: int) -> bool:
         """Returns whether all sizes but that of the batch are known before a run."""
-        solver = self.solver_for(num_classes)
-        return not isinstance(solver, Sampled) and solver.has_static_shapes
+        return self.solver_for(num_classes).has_static_shapes
 
     def solver_for(self, num_classes: int) -> Solver:
         """Returns the solver object.
@@ -77,7 +74,7 @@ class EigenvectorDirections:
             ValueError: in training, a sampled one, whose draws are made for a call.
         """
         if self.is_trained_with and self.solver == "auto" and self.num_eigenpairs == 1:
-            return FixedGolubKahan()
+            return TRAINING_SOLVER
         solver = choose_solver(self.solver, self.num_eigenpairs, num_classes)
         if self.is_trained_with and isinstance(solver, Sampled):
             found = type(solver).__name__
@@ -153,14 +150,13 @@ class OSSA(OneStepAttack):
             found = f"eigenvectors {self.eigenvector} to {count}"
             raise ValueError(message("eigenvector", rule, found))
 
-    def training_solver(self, num_classes: int) -> Eigensolver:
+    def training_solver(self, num_classes: int) -> Solver:
         """Returns the solver of `perturb`: "auto" is a fixed number of steps for the top eigenvector.
 
         Raises:
             ValueError: a sampled one, whose draws are made for a call.
         """
-        solver: Eigensolver = self._directions.in_training.solver_for(num_classes)  # pyright: ignore[reportAssignmentType]
-        return solver
+        return self._directions.in_training.solver_for(num_classes)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import MinimumNormAttack, check_length, fixed, run_to_end
-from keras_fisher.attacks.attempt import Attempt, answers
+from keras_fisher.attacks.attempt import Attempt, answers, state_of
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import pull_back
 from keras_fisher.attacks.image_ops import Bounds, free_pixels, norms
@@ -293,8 +293,7 @@ def _run_adam(target: Target, *tensors: Tensor, kind: str, objective: Objective)
         objective: what is minimised.
     """
     *flat, first, last, step_size, confidence = tensors
-    num_fields = len(AdamState._fields) - 1
-    state = AdamState(*flat[:num_fields], Attempt(*flat[num_fields:]))
+    state: AdamState = state_of(AdamState, flat)
     goal = Goal(state.labels, state.targets, kind)
 
     def take_step(index: Tensor, state: AdamState) -> tuple[Tensor, AdamState]:

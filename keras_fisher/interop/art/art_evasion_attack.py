@@ -56,7 +56,7 @@ class ArtEvasionAttack(EvasionAttack):
             raise TypeError(message("attack", "be an attack of kf.attacks", found, remedy))
         super().__init__(estimator=estimator)
         self._attack_type = type(attack)
-        self._settings = [field.name for field in dataclasses.fields(attack)]
+        self._settings = [field.name for field in dataclasses.fields(attack) if field.init]
         self.attack_params = [*EvasionAttack.attack_params, *self._settings, "batch_size", "verbose"]
         for name in self._settings:
             setattr(self, name, getattr(attack, name))

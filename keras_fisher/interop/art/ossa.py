@@ -44,7 +44,7 @@ class OSSA(ArtEvasionAttack):
 
     attack_params: ClassVar[list[str]] = [
         *EvasionAttack.attack_params,
-        *(field.name for field in dataclasses.fields(attacks.OSSA)),
+        *(field.name for field in dataclasses.fields(attacks.OSSA) if field.init),
         "batch_size",
         "verbose",
     ]
@@ -52,7 +52,7 @@ class OSSA(ArtEvasionAttack):
     def __init__(
         self,
         estimator: Any,
-        epsilon: float = 1.0,
+        epsilon: float | None = None,
         *,
         clip: bool = True,
         eigenvector: int = 1,

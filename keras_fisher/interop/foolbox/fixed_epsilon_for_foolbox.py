@@ -10,7 +10,7 @@ from foolbox.attacks.base import raise_if_kwargs
 from foolbox.distances import Distance, l2
 
 from keras_fisher.attacks import FixedEpsilonAttack
-from keras_fisher.attacks.fixed_epsilon_attack import check_fixed_epsilon
+from keras_fisher.attacks.attack import check_fixed_epsilon
 from keras_fisher.interop.foolbox.called_by_foolbox import called_by_foolbox, refuse_to_repeat
 
 

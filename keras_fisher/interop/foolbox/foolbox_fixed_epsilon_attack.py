@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import tensorflow as tf
 from foolbox.attacks.base import Attack as FoolboxAttack
 
-from keras_fisher.attacks import Attempt, Chunk, FixedEpsilonAttack
-from keras_fisher.attacks.best_attempt import BestAttempt
+from keras_fisher.attacks import Attempt, Batch, FixedEpsilonAttack, attempt_at
+from keras_fisher.attacks.image_ops import clip_to
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.foolbox.wrapped_attack import (
     call_foolbox,
@@ -58,16 +59,16 @@ class FoolboxFixedEpsilonAttack(FixedEpsilonAttack):
     def check_classifier(self, classifier: Classifier) -> None:
         check_bounded(classifier)
 
-    def prepare(self, classifier: Classifier, chunk: Chunk) -> None:
-        return None
+    def prepare(self, classifier: Classifier, batch: Batch) -> Array:
+        return attempt_at(classifier, batch, batch.images).predictions
 
-    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Any, epsilon: Array) -> Attempt:
-        best = BestAttempt(chunk)
+    def attempt(self, classifier: Classifier, batch: Batch, prepared: Array, epsilon: Array) -> Attempt:
+        images, counts = batch.images.copy(), np.zeros(len(batch), np.int64)
         for value in np.unique(epsilon[epsilon > 0]):
-            positions = np.flatnonzero(epsilon == value)
-            found, num_calls = call_foolbox(
-                self.attack, classifier, chunk.select(positions), float(value), self.seed
+            rows = np.flatnonzero(epsilon == value)
+            found, counts[rows] = call_foolbox(
+                self.attack, classifier, batch.select(rows), float(value), self.seed
             )
-            best.images[positions] = self.restrict(classifier, found)
-            best.num_iterations[positions] = num_calls
-        return best.attempt(classifier, chunk)
+            images[rows] = clip_to(classifier.bounds, tf.constant(found))
+        attempt = attempt_at(classifier, batch, images, counts)
+        return attempt._replace(clean_predictions=np.asarray(prepared))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import ClassVar
 
+import tensorflow as tf
 from foolbox.attacks.base import Attack as FoolboxAttack
 
-from keras_fisher.attacks import Chunk, MinimumNormAttack
-from keras_fisher.attacks.best_attempt import BestAttempt
+from keras_fisher.attacks import Attempt, Batch, MinimumNormAttack, attempt_at
+from keras_fisher.attacks.image_ops import clip_to
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.foolbox.wrapped_attack import call_foolbox, check_bounded, check_settings
 
@@ -50,7 +51,6 @@ class FoolboxMinimumNormAttack(MinimumNormAttack):
     def check_classifier(self, classifier: Classifier) -> None:
         check_bounded(classifier)
 
-    def search(self, classifier: Classifier, chunk: Chunk, best: BestAttempt) -> None:
-        found, num_calls = call_foolbox(self.attack, classifier, chunk, None, self.seed)
-        best.images = self.restrict(classifier, found)
-        best.num_iterations = num_calls
+    def search(self, classifier: Classifier, batch: Batch) -> Attempt:
+        found, num_calls = call_foolbox(self.attack, classifier, batch, None, self.seed)
+        return attempt_at(classifier, batch, clip_to(classifier.bounds, tf.constant(found)), num_calls)

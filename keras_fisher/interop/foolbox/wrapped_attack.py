@@ -1,4 +1,4 @@
-"""A Foolbox attack, called on a chunk of ours."""
+"""A Foolbox attack, called on a batch of ours."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from foolbox.attacks.ead import EADAttack
 from foolbox.criteria import Criterion, Misclassification, TargetedMisclassification
 from foolbox.models.tensorflow import TensorFlowModel
 
-from keras_fisher.attacks import Chunk
+from keras_fisher.attacks import Batch
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.random_state import seeded
@@ -64,14 +64,14 @@ def check_bounded(classifier: Classifier) -> None:
 
 
 def call_foolbox(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None, seed: int
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None, seed: int
 ) -> tuple[Array, Array]:
     """Returns (n, h, w, c) images that Foolbox makes, and (n,) int64, how often it called the model for them.
 
     Args:
         attack: of Foolbox.
         classifier: one with bounds.
-        chunk: n images, with targets if they are sought.
+        batch: n images, with targets if they are sought.
         epsilon: in the norm of the attack; None for an attack without.
         seed: of TensorFlow's and NumPy's global random states.
 
@@ -79,20 +79,20 @@ def call_foolbox(
         ValueError: an attack that cannot do what is asked, or what Foolbox raises.
     """
     with seeded(seed):
-        images, num_calls = _call(attack, classifier, chunk, epsilon)
+        images, num_calls = _call(attack, classifier, batch, epsilon)
     is_failure = ~np.isfinite(images).reshape(len(images), -1).all(axis=-1)
     if isinstance(_unrepeated(attack), (L2CarliniWagnerAttack, EADAttack)):
         # What these return for a failure. Foolbox asks the model whether it is fooled by it.
         is_failure |= (images == 0).reshape(len(images), -1).all(axis=-1)
-    images[is_failure] = chunk.images[is_failure]
+    images[is_failure] = batch.images[is_failure]
     return images, num_calls
 
 
 def _call(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None
 ) -> tuple[Array, Array]:
     num_calls = 0
-    logits = classifier.program("parameters", classifier.parameters, chunk.images.shape[1:])
+    logits = classifier.program("parameters", classifier.parameters, batch.images.shape[1:])
 
     def model(images: Tensor) -> Tensor:
         nonlocal num_calls
@@ -100,44 +100,44 @@ def _call(
         return tf.cast(logits(tf.cast(images, classifier.image_dtype)), tf.float32)
 
     # Several attacks of Foolbox fail in float64: it always works in float32, between bounds of that type.
-    inputs = tf.constant(chunk.images, tf.float32)
+    inputs = tf.constant(batch.images, tf.float32)
     lower, upper = (float(bound) for bound in np.asarray(classifier.bounds, np.float32))
     # The device is that of Foolbox's dummy tensor, which nothing here uses; None looks for GPUs, at length.
     wrapped = TensorFlowModel(model, bounds=(lower, upper), device="/CPU:0")
     found: Any
     try:
-        _, found, _ = attack(wrapped, inputs, _criterion(chunk), epsilons=epsilon)
+        _, found, _ = attack(wrapped, inputs, _criterion(batch), epsilons=epsilon)
     except ValueError as error:
         reason = str(error)
         if reason == "unsupported criterion":
             rule = f"be what {type(attack).__name__} can do"
-            raise ValueError(message("targeted", rule, chunk.only_targets)) from error
+            raise ValueError(message("targeted", rule, batch.only_targets)) from error
         if "init_attack failed" not in reason:
             raise
-        return _call_in_halves(attack, classifier, chunk, epsilon)
-    images = np.array(found.numpy(), chunk.images.dtype)
+        return _call_in_halves(attack, classifier, batch, epsilon)
+    images = np.array(found.numpy(), batch.images.dtype)
     # Each time it is done, Foolbox calls the model once more to judge.
     num_calls -= attack.times if isinstance(attack, Repeated) else 1
     return images, np.full(len(images), num_calls)
 
 
 def _call_in_halves(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None
 ) -> tuple[Array, Array]:
     """Returns what `_call` does, where one image without a starting point makes Foolbox give up the batch."""
-    count = len(chunk.images)
+    count = len(batch.images)
     if count == 1:
-        return chunk.images.copy(), np.zeros(1, np.int64)
+        return batch.images.copy(), np.zeros(1, np.int64)
     halves = np.arange(count // 2), np.arange(count // 2, count)
-    parts = [_call(attack, classifier, chunk.select(half), epsilon) for half in halves]
+    parts = [_call(attack, classifier, batch.select(half), epsilon) for half in halves]
     images, num_calls = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return images, num_calls
 
 
-def _criterion(chunk: Chunk) -> Criterion:
-    if chunk.only_targets:
-        return TargetedMisclassification(tf.constant(chunk.targets))
-    return Misclassification(tf.constant(chunk.labels))
+def _criterion(batch: Batch) -> Criterion:
+    if batch.only_targets:
+        return TargetedMisclassification(tf.constant(batch.targets))
+    return Misclassification(tf.constant(batch.labels))
 
 
 def _unrepeated(attack: FoolboxAttack) -> FoolboxAttack:
