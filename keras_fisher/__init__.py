@@ -12,6 +12,7 @@ from keras_fisher.lazy import lazy_names
 
 if TYPE_CHECKING:
     from keras_fisher import (
+        adaptive,
         artefacts,
         attacks,
         callbacks,
@@ -38,6 +39,7 @@ __all__ = [
     "Classifier",
     "FisherDetector",
     "Spectrum",
+    "adaptive",
     "artefacts",
     "attacks",
     "callbacks",

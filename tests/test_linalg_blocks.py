@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from keras_fisher import linalg
-from keras_fisher.linalg.bidiagonalization import bidiagonalize, no_steps
+from keras_fisher.linalg.golub_kahan import bidiagonalize, no_steps
 
 
 def with_spectrum(spectrum: list[float], batch: int, seed: int = 0) -> np.ndarray:
@@ -24,10 +24,11 @@ def with_spectrum(spectrum: list[float], batch: int, seed: int = 0) -> np.ndarra
 def test_the_factor_of_the_bidiagonalisation_is_r_between_the_bases(block_size):
     factors = np.random.default_rng(1).standard_normal((2, 9, 12))
     operator = linalg.DenseOperator(factors=factors)
+    each = operator.restrict(tf.repeat([0, 1], block_size))
     krylov = no_steps(operator)
     for step in range(3):
-        krylov = bidiagonalize(operator, step, krylov, 0, block_size)
-    left, right, factor = (tensor.numpy() for tensor in krylov[1:])
+        krylov = bidiagonalize(operator, each, tf.constant(step), krylov, 0, block_size)
+    left, right, factor, _ = (tensor.numpy() for tensor in krylov)
     size = 3 * block_size
     for basis in (left, right):
         np.testing.assert_allclose(
@@ -82,16 +83,17 @@ def test_the_residual_is_a_bound_on_that_of_the_pair_and_on_the_error_of_the_eig
         assert actual.max() > 1e-4 * tolerance  # It did stop early: there is something to bound.
 
 
-def test_matrices_leave_a_block_as_they_converge_and_do_not_change_by_their_company():
+def test_matrices_of_a_block_do_not_change_by_their_company():
     easy = with_spectrum([9.0, 3.0, *[1e-6] * 28], batch=3, seed=1)
     hard = with_spectrum(np.linspace(2.0, 1.0, 30).tolist(), batch=3, seed=2)
     together = linalg.GolubKahan().solve(linalg.DenseOperator(np.concatenate([easy, hard])), 2)
     counts = together.num_products.numpy()
-    assert counts[:3].max() < counts[3:].min()
     for part, rows in ((easy, slice(0, 3)), (hard, slice(3, 6))):
         alone = linalg.GolubKahan().solve(linalg.DenseOperator(part), 2)
         np.testing.assert_allclose(alone.eigenvalues, together.eigenvalues.numpy()[rows], rtol=1e-10)
-        np.testing.assert_array_equal(alone.num_products, counts[rows])
+        assert alone.num_products.numpy().max() <= counts.min()
+    # The batch goes on until its last matrix is done.
+    assert (counts == alone.num_products.numpy().max()).all()
 
 
 def test_a_block_costs_its_size_in_products_each_time():
@@ -112,6 +114,13 @@ def test_no_pair_is_believed_before_twice_as_many_vectors():
     assert (pairs.num_products.numpy() == 2 * (2 * 5 - 1)).all()
 
 
+class KnownStart(linalg.DenseOperator):
+    """An operator whose start is believed from the first step on, as that of a confident classifier is."""
+
+    def least_dimension(self):
+        return tf.ones([self.batch_size], tf.int32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Counting(linalg.Gram):
     """The exact solver, which notes how many matrices it is given."""
@@ -130,16 +139,14 @@ def test_staged_gives_the_second_solver_only_what_the_first_leaves(eigenvectors)
     easy = with_spectrum([9.0, *[1e-6] * 9], batch=3, seed=1)
     hard = with_spectrum([1.0, 0.999, 0.998, *[0.5] * 7], batch=2, seed=2)
     matrices = np.concatenate([easy[:2], hard, easy[2:]])
-    first = linalg.GolubKahan(tolerance=1e-9, max_dimension=2)
-    pairs = linalg.Staged(first, Counting()).solve(
-        linalg.DenseOperator(matrices), 1, eigenvectors=eigenvectors
-    )
+    first = linalg.FixedGolubKahan(num_products=4, tolerance=1e-9)
+    pairs = linalg.Staged(first, Counting()).solve(KnownStart(matrices), 1, eigenvectors=eigenvectors)
     assert BATCHES == [2]
     np.testing.assert_allclose(pairs.eigenvalues[:, 0], [9.0, 9.0, 1.0, 1.0, 9.0], rtol=1e-9)
     assert pairs.converged.numpy().all()
     counts = pairs.num_products.numpy()
     # Those that went on paid for both.
-    np.testing.assert_array_equal(counts, [5, 5, 15, 15, 5])
+    np.testing.assert_array_equal(counts, [4, 4, 14, 14, 4])
     if eigenvectors:
         vectors = pairs.eigenvectors.numpy()[:, 0]
         images = np.einsum("bij,bj->bi", matrices, vectors)
@@ -151,18 +158,8 @@ def test_staged_gives_the_second_solver_only_what_the_first_leaves(eigenvectors)
 def test_staged_does_not_call_the_second_solver_for_nothing():
     BATCHES.clear()
     matrices = with_spectrum([9.0, *[1e-6] * 9], batch=3)
-    linalg.Staged(linalg.GolubKahan(max_dimension=2), Counting()).solve(linalg.DenseOperator(matrices), 1)
+    linalg.Staged(linalg.FixedGolubKahan(4), Counting()).solve(KnownStart(matrices), 1)
     assert BATCHES == []
-
-
-def test_a_matrix_that_needs_more_than_the_space_leaves_at_the_start_if_asked():
-    matrices = with_spectrum([5.0, 1.0, 0.5, *[0.1] * 27], batch=2)
-    stays = linalg.GolubKahan(max_dimension=3).solve(linalg.DenseOperator(matrices), 1)
-    leaves = linalg.GolubKahan(max_dimension=3, gives_up=True).solve(linalg.DenseOperator(matrices), 1)
-    # A start of which nothing is known is believed from nine vectors on.
-    assert (stays.num_products.numpy() == 7).all()
-    assert (leaves.num_products.numpy() == 1).all()
-    assert not leaves.converged.numpy().any()
 
 
 def test_staged_refuses_an_operator_without_a_factor_and_asks_for_the_memory_of_both():
@@ -189,14 +186,16 @@ def test_gram_gives_the_same_by_columns_and_by_pieces_of_float32_rows(eigenvecto
             mixing, rows = super().rows()
             return mixing, tf.cast(rows, tf.float32)
 
-    monkeypatch.setattr("keras_fisher.linalg.gram._PIECE_BYTES", 8 * 6 * 7)  # seven columns at once
+    monkeypatch.setattr("keras_fisher.linalg.direct._PIECE_BYTES", 8 * 6 * 7)  # seven columns at once
     in_pieces = linalg.Gram().solve(Single(factors=factors), 4, eigenvectors=eigenvectors)
     for pairs in (by_columns, in_pieces):
         np.testing.assert_allclose(pairs.eigenvalues, expected.eigenvalues, rtol=1e-12)
-        assert pairs.residual_norms.numpy().max() < 1e-12
+        # In float32 so are the eigenvectors, and what is left of their equation.
+        precision = 1e-12 if pairs is by_columns or not eigenvectors else 1e-6
+        assert pairs.residual_norms.numpy().max() < precision
         if eigenvectors:
             overlap = np.einsum("bkd,bkd->bk", pairs.eigenvectors, expected.eigenvectors)
-            np.testing.assert_allclose(np.abs(overlap), 1.0, rtol=1e-12)
+            np.testing.assert_allclose(np.abs(overlap), 1.0, rtol=precision)
         else:
             assert pairs.eigenvectors is None
 
@@ -206,28 +205,6 @@ def test_a_large_first_block_is_not_believed_before_its_residual_is_known():
     matrices = with_spectrum([10.0, 8.0, 6.0, *[1.0] * 37], batch=5)
     pairs = linalg.GolubKahan(block_size=9).solve(linalg.DenseOperator(matrices), 1)
     np.testing.assert_allclose(pairs.eigenvalues, 10.0, rtol=1e-3)
-
-
-def test_what_a_matrix_costs_does_not_depend_on_its_company():
-    hopeless = with_spectrum(np.linspace(2.0, 1.0, 30).tolist(), batch=1)
-
-    class Mixed(linalg.DenseOperator):
-        """Of which the first needs more vectors than there may be, and the others do not."""
-
-        def least_dimension(self):
-            trace = tf.reduce_sum(tf.square(self._factors), axis=[1, 2])
-            return tf.where(trace > 40.0, 9, 2)
-
-        def restrict(self, indices):
-            return Mixed(factors=tf.gather(self._factors, indices))
-
-    easy = with_spectrum([9.0, *[1e-2] * 29], batch=3)
-    solver = linalg.GolubKahan(max_dimension=4, gives_up=True)
-    alone = solver.solve(Mixed(hopeless), 1)
-    together = solver.solve(Mixed(np.concatenate([easy, hopeless])), 1)
-    assert alone.num_products.numpy()[0] == together.num_products.numpy()[3] == 1
-    np.testing.assert_array_equal(alone.eigenvalues[0], together.eigenvalues[3])
-    np.testing.assert_array_equal(together.converged, [True, True, True, False])
 
 
 def test_a_matrix_with_nan_has_nan_and_the_others_their_answer():
@@ -251,7 +228,6 @@ def test_staged_is_made_of_solvers():
     [
         (lambda: linalg.GolubKahan(block_size=0), ValueError),
         (lambda: linalg.GolubKahan(block_size=2.0), TypeError),
-        (lambda: linalg.GolubKahan(gives_up="yes"), TypeError),
         (lambda: linalg.Gram(max_bytes=0), ValueError),
     ],
 )

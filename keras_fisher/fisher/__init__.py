@@ -2,7 +2,6 @@
 
 from keras_fisher.fisher import likelihoods, solvers
 from keras_fisher.fisher.alias_table import AliasTable
-from keras_fisher.fisher.fisher_eigenpairs import fisher_eigenpairs
 from keras_fisher.fisher.fisher_spectrum import fisher_spectrum
 from keras_fisher.fisher.pullback_operator import PullbackOperator
 from keras_fisher.fisher.spectrum import Spectrum
@@ -11,7 +10,6 @@ __all__ = [
     "AliasTable",
     "PullbackOperator",
     "Spectrum",
-    "fisher_eigenpairs",
     "fisher_spectrum",
     "likelihoods",
     "solvers",

@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.checks import check_flag, check_integer, message, suggests_keywords
-from keras_fisher.classifiers import Classifier, Network, as_classifier
-from keras_fisher.fisher.fisher_eigenpairs import fisher_eigenpairs
+from keras_fisher.classifiers import Classifier, Network, Target, as_classifier
 from keras_fisher.fisher.likelihoods import Categorical, Likelihood
+from keras_fisher.fisher.pullback_operator import PullbackOperator
 from keras_fisher.fisher.sampled import Sampled
-from keras_fisher.fisher.solvers import Solver, Staged, choose_num_eigenpairs, choose_solver
+from keras_fisher.fisher.solvers import SOLVERS, Staged, choose_num_eigenpairs, choose_solver
 from keras_fisher.fisher.spectrum import Spectrum
-from keras_fisher.linalg import Eigenpairs
+from keras_fisher.linalg import Eigenpairs, Eigensolver
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Tensor
 
@@ -26,7 +26,7 @@ def fisher_spectrum(
     classifier: Classifier | Network | keras.Model,
     images: Images,
     num_eigenpairs: int | None = None,
-    solver: str | Solver = "auto",
+    solver: str | Eigensolver = "auto",
     eigenvectors: bool = True,
     batch_size: int | None = None,
     seed: int = 0,
@@ -48,8 +48,8 @@ def fisher_spectrum(
         solver: "exact" (Gram matrix over classes, C − 1 backward passes), "golub_kahan" (few pairs, or many
             classes), "lanczos", "power", "dense" (the explicit matrix; an oracle), the paper's Monte Carlo
             "alias_power" and "alias_lanczos", or an object of `kf.solvers` with its settings. "auto" is
-            "exact" up to 64 outputs, but for one pair of more than 5: there Golub–Kahan tries first, and
-            images on which it does not settle soon, since the gap to λ₂ is small, go on to "exact". Above, it
+            "exact" up to 64 outputs, but for one pair of more than 5: there four products are tried first,
+            and images on which they do not settle, since the gap to λ₂ is small, go on to "exact". Above, it
             is "golub_kahan", or "exact" where that is cheaper for so many pairs.
         eigenvectors: whether to return them.
         batch_size: images at once; None is as many as keep activations and vectors within about 2 GiB, at
@@ -71,20 +71,21 @@ def fisher_spectrum(
         >>> spectrum.eigenvalues.shape, spectrum.eigenvectors.shape
         ((4, 9), (4, 9, 28, 28, 1))
     """
-    network, likelihood = _as_network(classifier, likelihood)
+    network, likelihood = as_network(classifier, likelihood)
     check_flag("eigenvectors", eigenvectors)
     check_flag("progress", progress)
     check_integer("seed", seed, 0, 2**31 - 1)
     if num_eigenpairs is not None:
         check_integer("num_eigenpairs", num_eigenpairs, 1)
-    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs, likelihood.link)
+    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs, network.link)
     if isinstance(chosen, Sampled) and network.link != "softmax":
         raise ValueError(message("solver", "be none that draws classes, for this likelihood", repr(solver)))
+    if solver == "auto" and network.target.lacks_second_derivative:
+        chosen = SOLVERS["exact"]
 
-    inner = chosen.solver if isinstance(chosen, Sampled) else chosen
     rank_bound = likelihood.rank_bound(network.num_outputs)
-    num_pairs = num_eigenpairs or inner.default_num_eigenpairs(rank_bound)
-    held = [count(min(num_pairs, rank_bound), rank_bound) for count in (inner.num_vectors, inner.num_copies)]
+    num_pairs = min(num_eigenpairs or chosen.default_num_eigenpairs(rank_bound), rank_bound)
+    held = [count(num_pairs, rank_bound) for count in (chosen.num_vectors, chosen.num_copies)]
     batches = network.batches(images, batch_size, *held)
     chunks = [
         _of_chunk(network, likelihood, chunk, num_eigenpairs, chosen, eigenvectors, seed)
@@ -95,8 +96,12 @@ def fisher_spectrum(
     return _concatenate(chunks)
 
 
-def _as_network(model: Any, likelihood: Likelihood | None) -> tuple[Network, Likelihood]:
-    """Returns the model as a Network whose link is that of the likelihood, and the likelihood."""
+def as_network(model: Any, likelihood: Likelihood | None) -> tuple[Network, Likelihood]:
+    """Returns the model as a Network whose output activation is that of the likelihood, and the likelihood.
+
+    Raises:
+        TypeError, ValueError: no likelihood, or a Classifier beside a likelihood that is not over classes.
+    """
     if likelihood is None:
         likelihood = Categorical()
     if not isinstance(likelihood, Likelihood):
@@ -120,7 +125,7 @@ def _of_chunk(
     likelihood: Likelihood,
     images: Array,
     num_eigenpairs: int | None,
-    solver: Solver,
+    solver: Eigensolver,
     eigenvectors: bool,
     seed: int,
 ) -> Spectrum:
@@ -133,7 +138,7 @@ def _of_chunk(
         log_values = np.log(pairs.eigenvalues) + pairs.log_scale[:, None]
     vectors = None
     if eigenvectors and pairs.eigenvectors is not None:
-        vectors = pairs.eigenvectors.reshape(len(images), k, *image_shape).astype(images.dtype)
+        vectors = pairs.eigenvectors.reshape(len(images), k, *image_shape).astype(images.dtype, copy=False)
     return Spectrum(
         np.exp(log_values),
         vectors,
@@ -149,51 +154,47 @@ def _solve(
     likelihood: Likelihood,
     images: Array,
     k: int,
-    solver: Solver,
+    solver: Eigensolver,
     eigenvectors: bool,
     seed: int,
 ) -> Eigenpairs:
     """Returns the eigenpairs as NumPy arrays, from a program that is kept with the network."""
     if isinstance(solver, Staged):
         # What `Staged.solve` does in one program: the second is traced only once an image needs it.
-        return _solve_staged(network, likelihood, images, k, solver, eigenvectors, seed)
-
-    def run(batch: Tensor, seed: Tensor) -> Eigenpairs:
-        return fisher_eigenpairs(
-            network.target,
-            batch,
-            likelihood,
-            solver,
-            k,
-            eigenvectors=eigenvectors,
-            seed=seed,
-        )
-
-    key = ("fisher_spectrum", likelihood, solver, k, eigenvectors)
-    program = network.program(key, run, images.shape[1:], tf.TensorSpec([], tf.int32))
-    pairs = program(tf.convert_to_tensor(images), tf.constant(seed))
-    return Eigenpairs(*(None if field is None else field.numpy() for field in pairs))
-
-
-def _solve_staged(
-    network: Network,
-    likelihood: Likelihood,
-    images: Array,
-    k: int,
-    solver: Staged,
-    eigenvectors: bool,
-    seed: int,
-) -> Eigenpairs:
-    pairs = _solve(network, likelihood, images, k, solver.first, eigenvectors, seed)
-    is_open = ~pairs.converged
-    if not is_open.any():
+        pairs = _solve(network, likelihood, images, k, solver.first, eigenvectors, seed)
+        is_open = ~pairs.converged
+        if is_open.any():
+            rest = _solve(network, likelihood, images[is_open], k, solver.second, eigenvectors, seed)
+            rest = rest._replace(num_products=rest.num_products + pairs.num_products[is_open])
+            for whole, part in zip(pairs, rest, strict=True):
+                if whole is not None:
+                    whole[is_open] = part
         return pairs
-    rest = _solve(network, likelihood, images[is_open], k, solver.second, eigenvectors, seed)
-    rest = rest._replace(num_products=rest.num_products + pairs.num_products[is_open])
-    for whole, part in zip(pairs, rest, strict=True):
-        if whole is not None:
-            whole[is_open] = part
-    return pairs
+    pairs = network.run(
+        _eigenpairs,
+        images,
+        tf.constant(seed),
+        likelihood=likelihood,
+        solver=solver,
+        num_eigenpairs=k,
+        eigenvectors=eigenvectors,
+    )
+    return Eigenpairs(*(None if field is None else np.array(field) for field in pairs))
+
+
+def _eigenpairs(
+    target: Target,
+    images: Tensor,
+    seed: Tensor,
+    *,
+    likelihood: Likelihood,
+    solver: Eigensolver,
+    num_eigenpairs: int,
+    eigenvectors: bool,
+) -> Eigenpairs:
+    operator = PullbackOperator(target, images, likelihood)
+    pairs = solver.solve(operator, num_eigenpairs, eigenvectors=eigenvectors, seed=seed)
+    return pairs._replace(left_vectors=None)
 
 
 def _concatenate(chunks: list[Spectrum]) -> Spectrum:

@@ -6,13 +6,12 @@ import tensorflow as tf
 
 from keras_fisher.classifiers import Target
 from keras_fisher.fisher.likelihoods import Categorical, Likelihood
-from keras_fisher.linalg.operator import FactoredOperator, normalize
+from keras_fisher.linalg import FactoredOperator
+from keras_fisher.linalg.vectors import normalize
 from keras_fisher.typing import Tensor
 
 #: Class directions whose backward passes are laid out side by side in the graph; more go through a loop.
 _MAX_UNROLLED = 32
-#: Of a float32 forward and backward pass, relative.
-_SINGLE_PRECISION = 2e-6
 
 
 class PullbackOperator(FactoredOperator):
@@ -22,8 +21,12 @@ class PullbackOperator(FactoredOperator):
         Jᵀ w   one backward pass,
         J v    one *double* backward pass: Jᵀw is linear in w, and its derivative along v is J v. The forward
                pass is not repeated, which forward-mode accumulation would have to.
-    Passes run in the precision of the model, on vectors scaled to unit norm; everything else is float64.
-    The scale is left out of the operator, so that a classifier sure to 1e-300 is no special case.
+    Passes run in the precision of the model, and so do vectors as long as images; what is as long as there
+    are outputs is float64. The scale is left out of the operator, so that a classifier sure to 1e-300 is no
+    special case.
+
+    Of a net with an operation that TensorFlow has no second derivative of, R is made in full, by a backward
+    pass for each direction in output space, and products are taken with that.
 
     Args:
         target: the net, images → z (batch, outputs).
@@ -43,27 +46,36 @@ class PullbackOperator(FactoredOperator):
         likelihood: Likelihood = Categorical(),  # noqa: B008 - immutable
         focus: Tensor = None,
     ) -> None:
-        self._focus = focus
         self._target = target
         self._images = images
-        self._likelihood = likelihood
-        self._num_outputs = target.num_classes
+        self._focus = focus
+        self.dtype = images.dtype
         self._dim = int(tf.TensorShape(images.shape[1:]).num_elements())
-        self._tape: Tensor = None  # set by `prepare`, with what follows from it
-        self._memo: Tensor = None  # set by `recall`
-
-    def prepare(self, block_size: int = 1) -> None:
-        # Each image once for each vector of a block: one pass of a larger batch is quicker than many passes.
-        self._points = tf.repeat(self._images, block_size, axis=0) if block_size > 1 else self._images
         # A tape that watches variables too makes gradients of all of them, a third of the time of tracing.
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(self._points)
-            self._values = self._target.logits(self._points)
+            tape.watch(images)
+            self._values = target.logits(images)
         self._tape = tape
-        values = tf.cast(self._values, tf.float64)
-        self._outputs = values[::block_size] if block_size > 1 else values
-        self._metric = self._likelihood.metric(self._outputs)
-        self._each_metric = self._likelihood.metric(values) if block_size > 1 else self._metric
+        #: (batch, outputs) float64, z.
+        self.outputs = tf.cast(self._values, tf.float64)
+        self._set_likelihood(likelihood)
+
+    def _set_likelihood(self, likelihood: Likelihood) -> None:
+        self._likelihood = likelihood
+        self._metric = likelihood.metric(self.outputs)
+        self._rows = self._pull_back_each() if self._target.lacks_second_derivative else None
+
+    def with_likelihood(self, likelihood: Likelihood) -> PullbackOperator:
+        """Returns the operator of another likelihood on the same forward pass."""
+        other: PullbackOperator = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._set_likelihood(likelihood)
+        return other
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What z means."""
+        return self._likelihood
 
     @property
     def dim(self) -> int:
@@ -71,11 +83,11 @@ class PullbackOperator(FactoredOperator):
 
     @property
     def factor_dim(self) -> int:
-        return self._likelihood.factor_dim(self._num_outputs)
+        return self._likelihood.factor_dim(self._target.num_classes)
 
     @property
     def rank_bound(self) -> int:
-        return min(self._likelihood.rank_bound(self._num_outputs), self._dim)
+        return min(self._likelihood.rank_bound(self._target.num_classes), self._dim)
 
     @property
     def batch_size(self) -> Tensor:
@@ -83,29 +95,14 @@ class PullbackOperator(FactoredOperator):
 
     @property
     def precision(self) -> float:
-        return 1e-14 if self._images.dtype == tf.float64 else _SINGLE_PRECISION
+        return self._target.precision if self.dtype != tf.float64 else min(self._target.precision, 1e-14)
 
     @property
     def log_scale(self) -> Tensor:
         return self._metric.log_scale
 
-    @property
-    def memo_size(self) -> int:
-        return self._num_outputs
-
-    def memo(self) -> Tensor:
-        return self._outputs
-
-    def recall(self, memo: Tensor) -> None:
-        self._memo = memo
-
-    @property
-    def outputs(self) -> Tensor:
-        """The outputs z (batch, outputs), float64, of the forward pass that `prepare` or GolubKahan made."""
-        return self.memo() if self._memo is None else self._memo
-
-    def start(self) -> Tensor:
-        return self._metric.start() if self._focus is None else self._metric.start_at(self._focus)
+    def start(self, seed: Tensor | int) -> Tensor:
+        return self._metric.start(seed) if self._focus is None else self._metric.start_at(self._focus)
 
     def further_starts(self, count: int) -> Tensor:
         return self._metric.further_starts(count)
@@ -114,71 +111,67 @@ class PullbackOperator(FactoredOperator):
         return self._metric.least_dimension() if self._focus is None else tf.constant(1)
 
     def apply(self, vectors: Tensor) -> Tensor:
-        directions, norms = normalize(vectors)
-        tangents = self._push_forward(directions)  # v → J v
-        return self._each_metric.apply_transpose(tangents) * norms[:, None]  # J v → Lᵀ J v
+        if self._rows is not None:
+            mixing, rows = self._rows
+            tangents = tf.cast(tf.linalg.matvec(rows, tf.cast(vectors, rows.dtype)), tf.float64)
+            return tf.linalg.matvec(mixing, tangents)
+        return self._metric.apply_transpose(self._push_forward(vectors))  # v → J v → Lᵀ J v
 
     def apply_transpose(self, vectors: Tensor) -> Tensor:
-        cotangents, norms = normalize(self._each_metric.apply(vectors))  # u → L u
-        return self._pull_back(cotangents) * norms[:, None]  # L u → Jᵀ L u
-
-    def apply_each(self, blocks: Tensor) -> Tensor:
-        images = self.apply(tf.reshape(blocks, [-1, self._dim]))
-        return tf.reshape(images, [-1, blocks.shape[1], self.factor_dim])
-
-    def apply_transpose_each(self, blocks: Tensor) -> Tensor:
-        images = self.apply_transpose(tf.reshape(blocks, [-1, self.factor_dim]))
-        return tf.reshape(images, [-1, blocks.shape[1], self._dim])
+        cotangents, norms = normalize(self._metric.apply(vectors))  # u → L u
+        return self._pull_back(cotangents) * tf.cast(norms[:, None], self.dtype)  # L u → Jᵀ L u
 
     def rows(self) -> tuple[Tensor, Tensor]:
+        return self._pull_back_each() if self._rows is None else self._rows
+
+    def restrict(self, indices: Tensor) -> PullbackOperator:
+        # The new operator pays its own forward pass, over the images that are left.
+        images = tf.ensure_shape(tf.gather(self._images, indices), [None, *self._images.shape[1:]])
+        focus = None if self._focus is None else tf.gather(self._focus, indices)
+        return PullbackOperator(self._target, images, self._likelihood, focus)
+
+    def _pull_back_each(self) -> tuple[Tensor, Tensor]:
+        """Returns S and W, see `rows`: a backward pass for each row of E, Lᵀ = S E."""
         mixing, basis = self._metric.basis()
         if basis.shape[1] <= _MAX_UNROLLED:
             # Unrolled passes share the one forward pass and run side by side.
-            rows = tf.stack([self._pull_back(basis[:, index]) for index in range(basis.shape[1])], axis=1)
+            rows = tf.stack([self._pull_back(part) for part in tf.unstack(basis, axis=1)], axis=1)
         else:
-            # As they come, in the precision of the passes: there may be a thousand rows.
-            dtype = self._images.dtype
             rows = tf.map_fn(
-                lambda cotangents: tf.cast(self._pull_back(cotangents), dtype),
+                self._pull_back,
                 tf.transpose(basis, [1, 0, 2]),
                 parallel_iterations=2,
-                fn_output_signature=dtype,
+                fn_output_signature=self.dtype,
             )
             rows = tf.transpose(tf.ensure_shape(rows, [basis.shape[1], None, self._dim]), [1, 0, 2])
         return mixing, rows
 
-    def restrict(self, indices: Tensor) -> PullbackOperator:
-        # The new operator pays its own forward pass, over the images that are left.
-        images = tf.gather(self._images, indices)
-        focus = None if self._focus is None else tf.gather(self._focus, indices)
-        return PullbackOperator(self._target, images, self._likelihood, focus)
-
     def _pull_back(self, cotangents: Tensor) -> Tensor:
-        """Returns Jᵀ w: (batch, dim) float64 for (batch, outputs) float64."""
+        """Returns Jᵀ w: (batch, dim) for (batch, outputs) float64."""
         gradient = self._tape.gradient(
             self._values,
-            self._points,
+            self._images,
             output_gradients=tf.cast(cotangents, self._values.dtype),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return tf.cast(tf.reshape(gradient, [-1, self._dim]), tf.float64)
+        return tf.reshape(gradient, [-1, self._dim])
 
     def _push_forward(self, tangents: Tensor) -> Tensor:
-        """Returns J v: (batch, outputs) float64 for (batch, dim) float64."""
+        """Returns J v: (batch, outputs) float64 for (batch, dim)."""
         # Jᵀw is linear in w, so that its derivative does not depend on where w stands: zero will do.
         cotangents = tf.zeros_like(self._values)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(cotangents)
             gradient = self._tape.gradient(
                 self._values,
-                self._points,
+                self._images,
                 output_gradients=cotangents,
                 unconnected_gradients=tf.UnconnectedGradients.ZERO,
             )
         product = tape.gradient(
             gradient,
             cotangents,
-            output_gradients=tf.reshape(tf.cast(tangents, self._points.dtype), tf.shape(self._points)),
+            output_gradients=tf.reshape(tf.cast(tangents, self.dtype), tf.shape(self._images)),
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
-        return tf.ensure_shape(tf.cast(product, tf.float64), [None, self._num_outputs])
+        return tf.ensure_shape(tf.cast(product, tf.float64), [None, self._target.num_classes])

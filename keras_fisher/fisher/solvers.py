@@ -23,9 +23,9 @@ __all__ = ["Dense", "FixedGolubKahan", "GolubKahan", "Gram", "Lanczos", "PowerIt
 
 register(Dense, FixedGolubKahan, GolubKahan, Gram, Lanczos, PowerIteration, Sampled, Staged)
 
-Solver: TypeAlias = Eigensolver | Sampled
+Solver: TypeAlias = Eigensolver
 
-SOLVERS: dict[str, Solver] = {
+SOLVERS: dict[str, Eigensolver] = {
     "exact": Gram(),
     "dense": Dense(),
     "power": PowerIteration(),
@@ -38,51 +38,55 @@ SOLVERS: dict[str, Solver] = {
 #: Up to here all backward passes at once are the cheapest way to several eigenpairs, and to one.
 _MAX_EXACT_OUTPUTS = 64
 _MAX_EXACT_FOR_ONE = 5
-#: Beside the exact answer the quick one has to be right throughout: with 1e-3, six of 4,000 images of MNIST
-#: and blends of them are off by more than that, with 1e-4 none.
-_STAGED_TOLERANCE = 1e-4
+#: What is tried first for one pair: the space of two vectors, whose pair is mostly right to 0.1 % and says
+#: so.
+_QUICK = FixedGolubKahan(num_products=4)
+#: The solver of "auto" where every step must cost the same and XLA may compile it: in training.
+TRAINING_SOLVER = FixedGolubKahan(num_products=3)
 
 
 def choose_solver(
-    solver: str | Solver, num_eigenpairs: int | None, num_outputs: int, link: str = "softmax"
-) -> Solver:
+    solver: str | Eigensolver,
+    num_eigenpairs: int | None,
+    num_outputs: int,
+    output_activation: str = "softmax",
+) -> Eigensolver:
     """Returns the solver object for a name; "auto" decides by the numbers of outputs and of eigenpairs.
 
-    Only with the link "softmax" is there a good guess to start from.
+    Only with the output activation "softmax" is there a good guess to start from.
 
     Raises:
         ValueError: an unknown name.
         TypeError: neither a name nor a solver.
     """
-    if isinstance(solver, (Eigensolver, Sampled)):
+    if isinstance(solver, Eigensolver):
         return solver
     if not isinstance(solver, str):
         raise TypeError(message("solver", "be a name or an object of kf.solvers", type(solver).__name__))
     if solver == "auto":
-        return _automatic(num_eigenpairs, num_outputs, link)
+        return _automatic(num_eigenpairs, num_outputs, output_activation)
     if solver not in SOLVERS:
         names = ", ".join(repr(name) for name in ("auto", *SOLVERS))
         raise ValueError(message("solver", f"be one of {names} or an object of kf.solvers", repr(solver)))
     return SOLVERS[solver]
 
 
-def _automatic(num_eigenpairs: int | None, num_outputs: int, link: str) -> Solver:
+def _automatic(num_eigenpairs: int | None, num_outputs: int, output_activation: str) -> Eigensolver:
     """Returns the cheapest solver; the gap of each matrix decides between the two of `Staged`."""
     # With few outputs even one pair is no dearer exactly, and the exact answer has no blind spot.
-    is_one = num_eigenpairs == 1 and link == "softmax"
+    has_many = num_outputs > _MAX_EXACT_OUTPUTS
+    is_one = output_activation == "softmax" and (num_eigenpairs == 1 or (num_eigenpairs is None and has_many))
     if num_outputs <= (_MAX_EXACT_FOR_ONE if is_one else _MAX_EXACT_OUTPUTS):
         return SOLVERS["exact"]
-    if is_one and num_outputs <= _MAX_EXACT_OUTPUTS:
-        # m steps cost 2 m + 1 products, the exact answer one less than there are outputs.
-        quick = GolubKahan(_STAGED_TOLERANCE, max_dimension=min(16, num_outputs // 2 - 1), gives_up=True)
-        return Staged(quick, Gram())
+    if is_one:
+        return Staged(_QUICK, SOLVERS["golub_kahan" if has_many else "exact"])
     # k of them take about 4 k + 6.
     is_cheaper = num_eigenpairs is not None and num_outputs - 1 <= 4 * num_eigenpairs + 6
     return SOLVERS["exact" if is_cheaper else "golub_kahan"]
 
 
 def choose_num_eigenpairs(
-    solver: Solver, num_eigenpairs: int | None, likelihood: Likelihood, num_outputs: int, num_pixels: int
+    solver: Eigensolver, num_eigenpairs: int | None, likelihood: Likelihood, num_outputs: int, num_pixels: int
 ) -> int:
     """Returns k: what was asked for, if the rank and the solver allow it, or the solver's default.
 

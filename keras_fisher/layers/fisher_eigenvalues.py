@@ -10,8 +10,7 @@ import tensorflow as tf
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.classifiers.parameter_function import ParameterFunction
-from keras_fisher.fisher import fisher_eigenpairs
-from keras_fisher.fisher.likelihoods import Categorical
+from keras_fisher.fisher import PullbackOperator
 from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.linalg import Gram
 from keras_fisher.typing import Tensor
@@ -75,7 +74,7 @@ class FisherEigenvalues(keras.layers.Layer):
         return list(self._metrics)
 
     def call(self, images: Tensor) -> Tensor:
-        pairs = fisher_eigenpairs(self._target, images, Categorical(), Gram(), self.k, eigenvectors=False)
+        pairs = Gram().solve(PullbackOperator(self._target, images), self.k, eigenvectors=False)
         return pairs.eigenvalues * tf.exp(pairs.log_scale)[:, None]
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, int]:

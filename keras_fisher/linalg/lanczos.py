@@ -8,22 +8,17 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_real
-from keras_fisher.linalg.eigenpairs import Eigenpairs
-from keras_fisher.linalg.eigensolver import (
-    Eigensolver,
-    all_converged,
-    random_unit_vector,
-    relative_residuals,
-)
-from keras_fisher.linalg.gram import leading_eigenpairs, orthonormal_rows
-from keras_fisher.linalg.operator import (
-    FactoredOperator,
-    SymmetricOperator,
+from keras_fisher.linalg.eigensolver import Eigenpairs, Eigensolver, all_converged, relative_residuals
+from keras_fisher.linalg.operators import FactoredOperator, SymmetricOperator
+from keras_fisher.linalg.vectors import (
     divide_or_zero,
     dot,
+    leading_eigenpairs,
     norm,
     normalize,
     orthogonalize,
+    orthonormal_rows,
+    random_unit_vector,
 )
 from keras_fisher.typing import Tensor
 
@@ -42,7 +37,7 @@ class _State(NamedTuple):
     ritz_vectors: Tensor  # (batch, k, K) coefficients in the basis
     residuals: Tensor  # (batch, k)
     done: Tensor  # (batch,) bool
-    count: Tensor  # (batch,) int32, products with A
+    rounding: Tensor  # (batch,) the largest |qᵀ(A q) − (A q's own quotient)| so far: what products are off by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,9 +74,13 @@ class Lanczos(Eigensolver):
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
 
     def solve(
-        self, operator: SymmetricOperator, num_eigenpairs: int, *, eigenvectors: bool = True, seed: int = 0
+        self,
+        operator: SymmetricOperator,
+        num_eigenpairs: int,
+        *,
+        eigenvectors: bool = True,
+        seed: Tensor | int = 0,
     ) -> Eigenpairs:
-        operator.prepare()
         if isinstance(operator, FactoredOperator) and operator.factor_dim < operator.dim:
             return self._solve_outer(operator, num_eigenpairs, eigenvectors, seed)
         state = self._iterate(operator, num_eigenpairs, seed)
@@ -89,33 +88,36 @@ class Lanczos(Eigensolver):
         return Eigenpairs(
             state.ritz_values,
             vectors,
+            None,
             relative_residuals(state.residuals, state.ritz_values),
             all_converged(state.residuals, state.ritz_values, self.tolerance),
-            state.count * operator.products_per_matvec,
+            # The whole batch is multiplied until its last matrix is done.
+            tf.fill([operator.batch_size], state.size * operator.products_per_matvec),
             operator.log_scale,
         )
 
     def _solve_outer(
-        self, operator: FactoredOperator, num_eigenpairs: int, eigenvectors: bool, seed: int
+        self, operator: FactoredOperator, num_eigenpairs: int, eigenvectors: bool, seed: Tensor | int
     ) -> Eigenpairs:
         """Solves for R Rᵀ u = λ u and lifts v = Rᵀ u / √λ, one product a vector."""
         state = self._iterate(operator.outer(), num_eigenpairs, seed)
         values, residuals = state.ritz_values, state.residuals
         # ‖A v − λ v‖ = ‖Rᵀ(R Rᵀ u − λ u)‖ / √λ ≤ √(λ₁/λ) times the residual in class space.
         residuals = residuals * tf.sqrt(divide_or_zero(values[:, :1], values))
-        count = state.count * operator.products_per_matvec
+        count = state.size * operator.products_per_matvec
+        left = tf.matmul(state.ritz_vectors, state.basis[:, :-1])
         vectors = None
         if eigenvectors:
-            left = tf.matmul(state.ritz_vectors, state.basis[:, :-1])
             lifted = [operator.apply_transpose(left[:, index]) for index in range(num_eigenpairs)]
             vectors = orthonormal_rows(tf.stack(lifted, axis=1), seed)
             count += num_eigenpairs
         return Eigenpairs(
             values,
             vectors,
+            left,
             relative_residuals(residuals, values),
             all_converged(residuals, values, self.tolerance),
-            count,
+            tf.fill([operator.batch_size], count),
             operator.log_scale,
         )
 
@@ -124,7 +126,7 @@ class Lanczos(Eigensolver):
         dimension = self.max_dimension or 2 * num_eigenpairs + 40
         return max(num_eigenpairs, min(dimension, operator.rank_bound + 1, operator.dim))
 
-    def _iterate(self, operator: SymmetricOperator, num_eigenpairs: int, seed: int) -> _State:
+    def _iterate(self, operator: SymmetricOperator, num_eigenpairs: int, seed: Tensor | int) -> _State:
         dimension, dim = self._dimension(operator, num_eigenpairs), operator.dim
         batch = operator.batch_size
 
@@ -136,26 +138,26 @@ class Lanczos(Eigensolver):
             state = _State(*state)
             here = tf.one_hot(state.size, dimension, dtype=tf.float64)
             vector = state.basis[:, state.size]
-            image = operator.matvec(vector)  # q → A q
-            alpha = dot(vector, image)
-            remainder = orthogonalize(image, state.basis)
+            image, alpha = operator.matvec(vector)  # q → A q
+            rounding = tf.maximum(state.rounding, tf.abs(dot(vector, image) - alpha))
+            remainder = orthogonalize(image[:, None], state.basis)[:, 0]
             beta = norm(remainder)
             diagonal = state.diagonal + alpha[:, None] * here
             # Breakdown: what is left is rounding, the space is invariant. Restart orthogonal to it, β = 0.
             scale = tf.reduce_max(diagonal, axis=-1)
             broken = beta <= operator.precision * scale
             fresh = random_unit_vector(dim, batch, seed, state.size + 1)
-            remainder = tf.where(broken[:, None], orthogonalize(fresh, state.basis), remainder)
+            fresh = orthogonalize(fresh[:, None], state.basis)[:, 0]
+            remainder = tf.where(broken[:, None], fresh, remainder)
             beta = tf.where(broken, tf.zeros_like(beta), beta)
             off_diagonal = state.off_diagonal + beta[:, None] * here
             # T couples the vectors within the space only, which the new β is not.
             matrix = _tridiagonal(diagonal, state.off_diagonal)
             values, vectors = leading_eigenpairs(matrix, num_eigenpairs)
-            # ‖A y − θ y‖ = β |s_last|, but never less than the rounding of one product.
+            # ‖A y − θ y‖ = β |s_last|, but never less than the rounding of the products.
             last = tf.reduce_sum(vectors * here, axis=-1)
-            residuals = tf.sqrt(
-                tf.square(beta[:, None] * last) + tf.square(operator.precision * values[:, :1])
-            )
+            floor = operator.precision * values[:, :1] + rounding[:, None]
+            residuals = tf.sqrt(tf.square(beta[:, None] * last) + tf.square(floor))
             # A small residual says that there is an eigenvalue, not that it is the largest: the random start
             # may have nearly nothing of that. Of several pairs one may hide even if it has (a repeated
             # eigenvalue shows once): they are believed at the end only.
@@ -174,7 +176,7 @@ class Lanczos(Eigensolver):
                 tf.where(keep[..., None], state.ritz_vectors, vectors),
                 residuals,
                 state.done | (believable & all_converged(residuals, values, self.tolerance)),
-                state.count + tf.cast(~state.done, tf.int32),
+                rounding,
             )
 
         first = random_unit_vector(dim, batch, seed)[:, None, :]
@@ -189,7 +191,7 @@ class Lanczos(Eigensolver):
             tf.zeros(tf.stack([batch, num_eigenpairs, dimension]), tf.float64),
             zeros[:, :num_eigenpairs],
             tf.zeros([batch], tf.bool),
-            tf.zeros([batch], tf.int32),
+            zeros[:, 0],
         )
         shapes = _State(
             tf.TensorShape([]),

@@ -7,14 +7,9 @@ import dataclasses
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_real
-from keras_fisher.linalg.eigenpairs import Eigenpairs
-from keras_fisher.linalg.eigensolver import (
-    Eigensolver,
-    all_converged,
-    random_unit_vector,
-    relative_residuals,
-)
-from keras_fisher.linalg.operator import SymmetricOperator, dot, norm, normalize
+from keras_fisher.linalg.eigensolver import Eigenpairs, Eigensolver, all_converged, relative_residuals
+from keras_fisher.linalg.operators import SymmetricOperator
+from keras_fisher.linalg.vectors import norm, normalize, random_unit_vector
 from keras_fisher.typing import Tensor
 
 
@@ -56,9 +51,13 @@ class PowerIteration(Eigensolver):
         return 1
 
     def solve(
-        self, operator: SymmetricOperator, num_eigenpairs: int, *, eigenvectors: bool = True, seed: int = 0
+        self,
+        operator: SymmetricOperator,
+        num_eigenpairs: int,
+        *,
+        eigenvectors: bool = True,
+        seed: Tensor | int = 0,
     ) -> Eigenpairs:
-        operator.prepare()
         runs = [self._iterate(operator, seed, start) for start in range(self.num_starts)]
         vector, eigenvalue, residual, converged, count = runs[0]
         for other in runs[1:]:
@@ -73,6 +72,7 @@ class PowerIteration(Eigensolver):
         return Eigenpairs(
             eigenvalues,
             vector[:, None, :] if eigenvectors else None,
+            None,
             relative_residuals(residual[:, None], eigenvalues),
             converged,
             count * operator.products_per_matvec,
@@ -84,31 +84,31 @@ class PowerIteration(Eigensolver):
         batch_size = operator.batch_size
         zeros = tf.zeros([batch_size], tf.float64)
 
-        def unfinished(iteration, vector, eigenvalue, residual, done, count):
+        def unfinished(iteration, vector, eigenvalue, residual, done):
             return tf.logical_and(iteration < self.max_iterations, tf.logical_not(tf.reduce_all(done)))
 
-        def step(iteration, vector, eigenvalue, residual, done, count):
-            image = operator.matvec(vector)  # v → A v
-            quotient = dot(vector, image)
-            error = norm(image - quotient[:, None] * vector)
-            count = count + tf.cast(~done, tf.int32)
+        def step(iteration, vector, eigenvalue, residual, done):
+            image, quotient = operator.matvec(vector)  # v → A v
+            # The rounding of a product is part of the error: no image that is all rounding converges.
+            error = norm(image - quotient[:, None] * vector) + operator.precision * quotient
             eigenvalue = tf.where(done, eigenvalue, quotient)
             residual = tf.where(done, residual, error)
             # The pair (v, quotient) just measured is the one that is kept, so that the residual is its own.
             now_done = done | all_converged(residual[:, None], eigenvalue[:, None], self.tolerance)
             last = tf.equal(iteration, self.max_iterations - 1)
             vector = tf.where((now_done | last)[:, None], vector, normalize(image)[0])
-            return iteration + 1, vector, eigenvalue, residual, now_done, count
+            return iteration + 1, vector, eigenvalue, residual, now_done
 
         start = random_unit_vector(operator.dim, batch_size, seed, start_index)
-        _, *result = tf.while_loop(
+        iterations, *result = tf.while_loop(
             unfinished,
             step,
-            (0, start, zeros, zeros, tf.zeros([batch_size], tf.bool), tf.zeros([batch_size], tf.int32)),
+            (0, start, zeros, zeros, tf.zeros([batch_size], tf.bool)),
             shape_invariants=(
                 tf.TensorShape([]),
                 tf.TensorShape([None, operator.dim]),
-                *(tf.TensorShape([None]) for _ in range(4)),
+                *(tf.TensorShape([None]) for _ in range(3)),
             ),
         )
-        return result
+        # The whole batch is multiplied until its last matrix is done.
+        return [*result, tf.fill([batch_size], iterations)]

@@ -8,15 +8,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_fisher.attacks.gradients import where_image
+from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
-from keras_fisher.fisher import PullbackOperator, fisher_eigenpairs
+from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.likelihoods import Categorical
 from keras_fisher.fisher.solvers import Solver, choose_num_eigenpairs
 from keras_fisher.linalg import Gram
-from keras_fisher.linalg.gram import leading_eigenpairs
+from keras_fisher.linalg.vectors import leading_eigenpairs
 from keras_fisher.typing import Tensor
 
 #: ln 1e-100, what an exact zero counts as, since its logarithm is −∞. Far below what a trained net gives (λ₉
@@ -81,7 +81,7 @@ class ImageView:
         """
 
         def compute() -> Tensor:
-            _, rows = self._operator().rows()
+            rows = tf.cast(self._operator().rows()[1], tf.float64)
             return tf.matmul(rows, rows, transpose_b=True)
 
         return self._once("class_gram", compute)
@@ -127,9 +127,7 @@ class ImageView:
 
     def _operator(self) -> PullbackOperator:
         def compute() -> PullbackOperator:
-            operator = PullbackOperator(self._target, self.images)
-            operator.prepare()
-            return operator
+            return PullbackOperator(self._target, self.images)
 
         return self._once("operator", compute)
 
@@ -153,15 +151,9 @@ class ImageView:
         k = choose_num_eigenpairs(self._solver, count, likelihood, self.num_classes, self.num_pixels)
         # A decomposition of NaN fails for the whole batch: an image that overflows is left out.
         is_finite = tf.reduce_all(tf.math.is_finite(self.logits), axis=-1)
-        pairs = fisher_eigenpairs(
-            self._target,
-            where_image(is_finite, self.images, tf.zeros_like(self.images)),
-            likelihood,
-            self._solver,
-            k,
-            eigenvectors=False,
-            seed=self._seed,
-        )
+        images = where_image(is_finite, self.images, tf.zeros_like(self.images))
+        operator = PullbackOperator(self._target, images, likelihood)
+        pairs = self._solver.solve(operator, k, eigenvectors=False, seed=self._seed)
         self._shared.setdefault("claims", []).append(pairs.converged | ~is_finite)
         logs = _floored_log(pairs.eigenvalues, pairs.log_scale)
         return tf.where(is_finite[:, None], logs, tf.constant(math.nan, tf.float64))

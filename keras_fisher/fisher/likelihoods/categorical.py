@@ -10,7 +10,8 @@ import tensorflow as tf
 from keras_fisher.checks import check_real
 from keras_fisher.classifiers.class_odds import class_odds
 from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
-from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION, normalize
+from keras_fisher.linalg.operators import DEFAULT_LEAST_DIMENSION
+from keras_fisher.linalg.vectors import normalize
 from keras_fisher.typing import Tensor
 
 #: How sure the classifier is decides how far the gradient of its top class is trusted as a start. By 1 − p:
@@ -62,9 +63,9 @@ class _CategoricalMetric(OutputMetric):
         # The columns of L sum to zero over the classes: the top entry is minus the others, not a difference.
         return others - self._is_top * tf.reduce_sum(others, axis=-1, keepdims=True)
 
-    def start(self) -> Tensor:
+    def start(self, seed: Tensor | int = 0) -> Tensor:
         gradient = self._top_loss()
-        noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[0, 0], dtype=tf.float64)
+        noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[seed, 0], dtype=tf.float64)
         # Without its part along √p, which Lᵀ sends to zero: it would be carried along for nothing.
         root_p = self._root_p()
         noise *= root_p

@@ -6,7 +6,7 @@ import abc
 
 import tensorflow as tf
 
-from keras_fisher.linalg.operator import DEFAULT_LEAST_DIMENSION
+from keras_fisher.linalg.operators import DEFAULT_LEAST_DIMENSION
 from keras_fisher.typing import Tensor
 
 
@@ -30,8 +30,12 @@ class OutputMetric(abc.ABC):
         """Returns Lᵀ w: (batch, factor_dim) for (batch, outputs)."""
 
     @abc.abstractmethod
-    def start(self) -> Tensor:
-        """Returns (batch, factor_dim), unit norm: where Golub–Kahan starts."""
+    def start(self, seed: Tensor | int = 0) -> Tensor:
+        """Returns (batch, factor_dim), unit norm: where Golub–Kahan starts.
+
+        Args:
+            seed: of the random part of it, where it has one.
+        """
 
     @abc.abstractmethod
     def further_starts(self, count: int) -> Tensor:
@@ -97,7 +101,7 @@ class DiagonalMetric(OutputMetric):
     def apply_transpose(self, vectors: Tensor) -> Tensor:
         return self._roots * vectors
 
-    def start(self) -> Tensor:
+    def start(self, seed: Tensor | int = 0) -> Tensor:
         return tf.one_hot(tf.argmax(self._roots, axis=-1), self._roots.shape[1], dtype=tf.float64)
 
     def further_starts(self, count: int) -> Tensor:

@@ -37,7 +37,7 @@ class _SampledMetric(OutputMetric):
     def apply_transpose(self, vectors: Tensor) -> Tensor:
         return tf.linalg.matvec(self._scores, vectors)
 
-    def start(self) -> Tensor:
+    def start(self, seed: Tensor | int = 0) -> Tensor:
         return self._longest(1)[:, 0]
 
     def further_starts(self, count: int) -> Tensor:
