@@ -12,6 +12,7 @@ from keras_fisher.lazy import lazy_names
 
 if TYPE_CHECKING:
     from keras_fisher import (
+        adaptive,
         artefacts,
         attacks,
         callbacks,
@@ -39,6 +40,7 @@ __all__ = [
     "FisherDetector",
     "FisherOperator",
     "Spectrum",
+    "adaptive",
     "artefacts",
     "attacks",
     "callbacks",

@@ -312,7 +312,7 @@ def cost(setting: Setting, repeats: int) -> dict:
     """OSSA and the iterative attacks in FGM gradients, and the iterations to 90 % fooling."""
     classifier, images, labels = setting.classifier, setting.images, setting.labels
     fgm, ossa = kf.attacks.FGM(), kf.attacks.OSSA()
-    chunk = fgm.gather(classifier, images, labels, None, None)
+    batch = fgm.gather(classifier, images, labels, None, None)
     steps: dict[str, Any] = {
         "epsilon": 20.0,
         "step_size": 0.05,
@@ -322,12 +322,12 @@ def cost(setting: Setting, repeats: int) -> dict:
     }
     bim, iterative = kf.attacks.BIM(**steps), kf.attacks.IterativeOSSA(**steps)
     runs = {
-        "gradient": lambda: fgm.prepare(classifier, chunk),
-        "ossa_direction": lambda: ossa.prepare(classifier, chunk),
-        "ossa_whole": lambda: ossa.run(classifier, chunk),
-        "fgm_whole": lambda: fgm.run(classifier, chunk),
-        "bim_5_steps": lambda: bim.run(classifier, chunk),
-        "iterative_ossa_5_steps": lambda: iterative.run(classifier, chunk),
+        "gradient": lambda: fgm.prepare(classifier, batch),
+        "ossa_direction": lambda: ossa.prepare(classifier, batch),
+        "ossa_whole": lambda: ossa.run(classifier, batch),
+        "fgm_whole": lambda: fgm.run(classifier, batch),
+        "bim_5_steps": lambda: bim.run(classifier, batch),
+        "iterative_ossa_5_steps": lambda: iterative.run(classifier, batch),
     }
     seconds, _ = timed([Run(name, run) for name, run in runs.items()], repeats)
     gradient = np.asarray(seconds["gradient"])

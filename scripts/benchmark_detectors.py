@@ -148,7 +148,7 @@ def run_adaptive(arguments: argparse.Namespace) -> None:
     def aware(kind: str, **settings: Any) -> Attack:
         def attack(detector: Any, labelled: Any, images: np.ndarray, labels: np.ndarray) -> AttackResult:
             target = detector if kind == "scores" else surrogate_of(detector, labelled, kind, seed=SEED)
-            return kf.attacks.DetectorAware(target, **settings)(classifier, images, labels)
+            return kf.adaptive.DetectorAware(target, **settings)(classifier, images, labels)
 
         return attack
 

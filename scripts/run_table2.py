@@ -15,7 +15,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import _estimates as estimates
 import _nets as nets
@@ -82,10 +82,8 @@ def measure(arguments: Any, name: str) -> dict[str, Any]:
         for attack_name, (attack, search) in attacks.items()
     }
     for dtype, arrays in directions.items():
-        found[f"FGM, equations in {dtype}"] = along(Along, arrays["gradients"], classifier, images, labels)
-        found[f"OSSA, equations in {dtype}"] = along(
-            AlongEitherWay, arrays["eigenvectors"], classifier, images, labels
-        )
+        found[f"FGM, equations in {dtype}"] = along(False, arrays["gradients"], classifier, images, labels)
+        found[f"OSSA, equations in {dtype}"] = along(True, arrays["eigenvectors"], classifier, images, labels)
     rows = {
         attack_name: {
             "norm": estimates.mean(one["norms"][one["success"]]),
@@ -117,33 +115,30 @@ def paired(first: parts.Arrays, second: parts.Arrays) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Along(kf.attacks.FGM):
-    """One step along directions that are given, one for each image of the call; zero for none."""
+class Along:
+    """Directions that are given, one for each image of the call; zero for none."""
 
-    _: dataclasses.KW_ONLY
-    given: np.ndarray = dataclasses.field(default_factory=lambda: np.zeros(0), repr=False)
+    given: np.ndarray
+    has_either_sign: bool
 
-    def prepare(self, classifier: kf.Classifier, chunk: kf.attacks.Chunk) -> np.ndarray:
-        return self.given[chunk.positions][:, None]
-
-
-class AlongEitherWay(Along):
-    """The same to the worse side."""
-
-    has_either_sign: ClassVar[bool] = True
+    def __call__(self, target: Any, images: tf.Tensor, labels: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        # An image's seed ends in its position in the call.
+        found = tf.gather(tf.constant(self.given, images.dtype), seed[:, 1])
+        return tf.stack([found, -found], axis=1) if self.has_either_sign else found
 
 
 def along(
-    kind: type[Along],
+    has_either_sign: bool,
     directions: np.ndarray,
     classifier: kf.Classifier,
     images: np.ndarray,
     labels: np.ndarray,
 ) -> parts.Arrays:
-    """Returns the least norms along the directions; of an image without one, no success."""
+    """Returns the least norms along the directions, or to the worse side of them; of none, no success."""
 
     def compute(rows: np.ndarray, labels: np.ndarray) -> parts.Arrays:
-        attack = kind(clip=False, given=directions[rows])
+        direction = Along(directions[rows], has_either_sign)
+        attack = kf.attacks.OneStepAttack(clip=False, direction=direction)
         found = kf.attacks.least_perturbation(attack, classifier, images[rows], labels, **SEARCH)
         return {"norms": found.norms, "success": found.success}
 

@@ -8,15 +8,15 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras_fisher.attacks.detector_guide import log_odds_gradient
+from keras_fisher.attacks.detector_oracle import DetectorOracle
+from keras_fisher.attacks.gradients import unit_rows
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.attacks.detector_guide import log_odds_gradient
-from keras_fisher.attacks.detector_oracle import DetectorOracle
-from keras_fisher.attacks.gradients import unit_rows
 from keras_fisher.detectors import LabelledImages
 from keras_fisher.detectors.surrogates import (
     DetectorSurrogate,

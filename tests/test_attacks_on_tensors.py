@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from keras_fisher.attacks.graph_target import GraphTarget
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.attacks.graph_target import GraphTarget
 
 #: Attacks whose answer for an image does not depend on its place in the batch.
 PLACELESS = {

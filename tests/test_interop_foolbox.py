@@ -202,9 +202,9 @@ def test_misclassified_images_stay_as_they_are(soft_classifier, digits):
 def test_each_image_gets_its_own_epsilon(soft_classifier, digits):
     images, labels = digits
     attack = from_foolbox(foolbox.attacks.L2BasicIterativeAttack(steps=4), 1.0)
-    chunk = attack.gather(soft_classifier, images, labels, None, None)
+    batch = attack.gather(soft_classifier, images, labels, None, None)
     epsilon = np.array([0.0, 0.5, 1.0, 0.5, 2.0, 0.0])
-    attempt = attack.perturb(soft_classifier, chunk, attack.prepare(soft_classifier, chunk), epsilon)
+    attempt = attack.attempt(soft_classifier, batch, attack.prepare(soft_classifier, batch), epsilon)
     np.testing.assert_array_equal(attempt.images[[0, 5]], images[[0, 5]])
     np.testing.assert_array_equal(attempt.num_iterations, [0, 4, 4, 4, 4, 0])
     for position in range(1, 5):
@@ -323,9 +323,9 @@ def test_directions_are_computed_once_for_all_epsilons_of_a_call(fmodel, digits,
     calls = []
     prepare = kf.attacks.FGM.prepare
 
-    def spy(self, classifier, chunk):
+    def spy(self, classifier, batch):
         calls.append(self.targeted)
-        return prepare(self, classifier, chunk)
+        return prepare(self, classifier, batch)
 
     monkeypatch.setattr(kf.attacks.FGM, "prepare", spy)
     attack = as_foolbox(kf.attacks.FGM())

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
+from keras_fisher.attacks.graph_target import GraphTarget
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.losses import FisherRegularizer
 
 PENALTIES = ("spectral_norm", "trace", "kl")

@@ -160,6 +160,8 @@ OURS = {
     "sampled": kf.solvers.Sampled(kf.solvers.PowerIteration(), 7),
     "staged": kf.solvers.Staged(kf.solvers.GolubKahan(max_dimension=3), kf.solvers.Gram()),
     "ossa": kf.attacks.OSSA(2.0, solver=kf.solvers.Staged(kf.solvers.GolubKahan(), kf.solvers.Gram())),
+    "one_step": kf.attacks.OneStepAttack(2.0, direction=kf.attacks.loss_ascent_direction),
+    "iterative": kf.attacks.IterativeAttack(steps=3, direction=gradient),
     "pgd": kf.attacks.PGD(1.5, steps=3, restarts=2),
     "carlini_wagner": kf.attacks.CarliniWagner(steps=7),
     "feature": kf.detectors.features.LogEigenvalues(temperature=math.inf),

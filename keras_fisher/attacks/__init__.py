@@ -1,35 +1,25 @@
 """Attacks: perturbations of images, measured in l2, that make a classifier err."""
 
-from keras_fisher.attacks.attack import Attack
-from keras_fisher.attacks.attack_result import AttackResult
-from keras_fisher.attacks.attempt import Attempt
-from keras_fisher.attacks.bim import BIM
-from keras_fisher.attacks.carlini_wagner import CarliniWagner
-from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.attacks.attack import Attack, FixedEpsilonAttack, MinimumNormAttack, attempt_at
+from keras_fisher.attacks.attempt import AttackResult, Attempt
+from keras_fisher.attacks.batch import Batch
+from keras_fisher.attacks.carlini_wagner import CarliniWagner, Opt
 from keras_fisher.attacks.ddn import DDN
 from keras_fisher.attacks.deep_fool import DeepFool
-from keras_fisher.attacks.detector_aware import DetectorAware
-from keras_fisher.attacks.evasion_result import EvasionResult
-from keras_fisher.attacks.fgm import FGM
-from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
+from keras_fisher.attacks.directions import Direction, labels_or_predictions, loss_ascent_direction
 from keras_fisher.attacks.fooling_curve import FoolingCurve, fooling_curve
+from keras_fisher.attacks.image_ops import unit
 from keras_fisher.attacks.iterative_attack import IterativeAttack
-from keras_fisher.attacks.iterative_ossa import IterativeOSSA
-from keras_fisher.attacks.iterative_otcm import IterativeOTCM
 from keras_fisher.attacks.least_perturbation import LeastPerturbation, least_perturbation
-from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
-from keras_fisher.attacks.opt import Opt
-from keras_fisher.attacks.ossa import OSSA
-from keras_fisher.attacks.otcm import OTCM
-from keras_fisher.attacks.pgd import PGD
-from keras_fisher.attacks.random_noise import RandomNoise
-from keras_fisher.attacks.score_gradient import ScoreGradient
-from keras_fisher.attacks.targets import least_likely_targets, random_targets
+from keras_fisher.attacks.one_step_attack import FGM, OneStepAttack, RandomNoise
+from keras_fisher.attacks.ossa import OSSA, IterativeOSSA
+from keras_fisher.attacks.otcm import OTCM, IterativeOTCM, least_likely_targets, random_targets
+from keras_fisher.attacks.pgd import BIM, PGD
 from keras_fisher.attacks.transfer_matrix import TransferMatrix, transfer_matrix
 from keras_fisher.serialization import register
 
 # The bases too: attacks that are derived from them need only be registered.
-register(Attack, FixedEpsilonAttack, IterativeAttack, MinimumNormAttack)
+register(Attack, FixedEpsilonAttack, IterativeAttack, MinimumNormAttack, OneStepAttack, loss_ascent_direction)
 register(FGM, OTCM, OSSA, RandomNoise, BIM, PGD, IterativeOTCM, IterativeOSSA)
 register(CarliniWagner, DDN, DeepFool, Opt)
 
@@ -43,11 +33,10 @@ __all__ = [
     "Attack",
     "AttackResult",
     "Attempt",
+    "Batch",
     "CarliniWagner",
-    "Chunk",
     "DeepFool",
-    "DetectorAware",
-    "EvasionResult",
+    "Direction",
     "FixedEpsilonAttack",
     "FoolingCurve",
     "IterativeAttack",
@@ -55,15 +44,19 @@ __all__ = [
     "IterativeOTCM",
     "LeastPerturbation",
     "MinimumNormAttack",
+    "OneStepAttack",
     "Opt",
     "RandomNoise",
-    "ScoreGradient",
     "TransferMatrix",
+    "attempt_at",
     "fooling_curve",
+    "labels_or_predictions",
     "least_likely_targets",
     "least_perturbation",
+    "loss_ascent_direction",
     "random_targets",
     "transfer_matrix",
+    "unit",
 ]
 
 

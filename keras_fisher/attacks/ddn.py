@@ -9,16 +9,16 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.best_attempt import BestAttempt
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.gradients import loss_gradient, norms, per_image, unit, where_image
-from keras_fisher.attacks.judgement import margins
-from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
+from keras_fisher.attacks.attack import MinimumNormAttack, check_length
+from keras_fisher.attacks.attempt import Attempt, answers
+from keras_fisher.attacks.batch import Batch, Goal
+from keras_fisher.attacks.directions import loss_gradient
+from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, per_image, pixel_range, unit
 from keras_fisher.checks import check_integer, check_real
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.typing import Tensor
 
-#: Length of the last step relative to that of the first, which is 1.
+#: Length of the last step relative to that of the first, which is the range of the pixels.
 _LAST_STEP = 0.01
 
 
@@ -27,15 +27,16 @@ class DDN(MinimumNormAttack):
     """Steps along the gradient, each projected on a sphere that shrinks after a success and grows otherwise.
 
     Args:
-        clip: keep the images within the classifier's bounds.
-        targeted: seek the class that `targets` names.
-        steps: the number of iterations.
-        initial_norm: radius of the first sphere.
-        gamma: factor of the radius is 1 − gamma after a success and 1 + gamma otherwise.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        targeted: bool, default False. Seek the class that `targets` names.
+        steps: int, default 100. The number of iterations.
+        initial_norm: float, default None. Radius of the first sphere; None is the range of the bounds.
+        gamma: float, default 0.05. The radius is multiplied by 1 − gamma after a success and by 1 + gamma
+            otherwise.
 
     Source: Rony, Hafemann, Oliveira, Ben Ayed, Sabourin and Granger 2019, "Decoupling direction and norm for
     efficient gradient-based L2 adversarial attacks and defenses", Algorithm 1, with its cosine schedule from
-    1 to 0.01, without its rounding to 8 bits. The last iterate is a candidate too.
+    1 to 0.01 of the range of pixels, without its rounding to 8 bits. The last iterate is a candidate too.
 
     Example:
         >>> import keras_fisher as kf
@@ -47,7 +48,7 @@ class DDN(MinimumNormAttack):
 
     _: dataclasses.KW_ONLY
     steps: int = 100
-    initial_norm: float = 1.0
+    initial_norm: float | None = None
     gamma: float = 0.05
 
     can_target: ClassVar[bool] = True
@@ -55,54 +56,66 @@ class DDN(MinimumNormAttack):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("steps", self.steps, 1)
-        check_real("initial_norm", self.initial_norm, 0.0, exclusive_minimum=True)
+        check_length("initial_norm", self.initial_norm)
         check_real("gamma", self.gamma, 0.0, 0.999, exclusive_minimum=True)
 
-    def search(self, classifier: Classifier, chunk: Chunk, best: BestAttempt) -> None:
-        index = tf.TensorSpec([None], tf.int64)
-        program = classifier.program(
-            ("ddn", dataclasses.replace(self, steps=1)),
-            lambda images, classes, steps: self._search(classifier, images, classes, steps),
-            chunk.images.shape[1:],
-            index,
-            tf.TensorSpec([], tf.int32),
+    def lengths(self, batch: Batch) -> dict[str, float]:
+        return {} if self.initial_norm is None else {"initial_norm": float(self.initial_norm)}
+
+    def search(self, classifier: Classifier, batch: Batch) -> Attempt:
+        goal, unit_length = batch.goal, pixel_range(classifier.bounds)
+        return classifier.run(
+            _search,
+            batch.images,
+            goal.labels,
+            goal.targets,
+            np.int32(self.steps),
+            np.float64(unit_length),
+            np.float64(unit_length if self.initial_norm is None else self.initial_norm),
+            np.float64(self.gamma),
+            kind=goal.kind,
+            bounds=self.limits(classifier.bounds),
         )
-        images = program(*map(tf.convert_to_tensor, (chunk.images, chunk.classes)), tf.constant(self.steps))
-        best.images = images.numpy()
-        best.num_iterations[:] = self.steps
 
-    def _search(self, classifier: Classifier, origins: Tensor, classes: Tensor, steps: Tensor) -> Tensor:
-        """Returns the best images, in a graph."""
-        sign = -1.0 if self.targeted else 1.0
-        infinity = tf.fill(tf.shape(classes), tf.constant(np.inf, tf.float64))
-        farthest = infinity
-        if self.clip and classifier.bounds is not None:
-            lower, upper = np.asarray(classifier.bounds, origins.dtype.as_numpy_dtype)
-            farthest = norms(tf.maximum(origins - lower, upper - origins))
 
-        def keep(images, logits, best, least_norm, least_margin):
-            margin = sign * margins(logits, classes)
-            length = norms(images - origins)
-            is_fooled = margin < 0
-            has_none = least_norm == np.inf
-            is_better = tf.where(is_fooled, length < least_norm, has_none & (margin < least_margin))
-            best = where_image(is_better, images, best)
-            least_norm = tf.where(is_fooled, tf.minimum(length, least_norm), least_norm)
-            return is_fooled, best, least_norm, tf.minimum(margin, least_margin)
+def _search(
+    target: Target,
+    origins: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    steps: Tensor,
+    first_step: Tensor,
+    initial_norm: Tensor,
+    gamma: Tensor,
+    *,
+    kind: str,
+    bounds: Bounds | None,
+) -> Attempt:
+    goal = Goal(labels, targets, kind)
+    farthest = tf.fill(tf.shape(labels), tf.constant(np.inf, tf.float64))
+    if bounds is not None:
+        lower, upper = np.asarray(bounds, origins.dtype.as_numpy_dtype)
+        farthest = norms(tf.maximum(origins - lower, upper - origins))
 
-        def advance(step, images, radius, best, least_norm, least_margin):
-            gradients, logits = loss_gradient(classifier, images, classes)
-            is_fooled, *kept = keep(images, logits, best, least_norm, least_margin)
-            phase = math.pi * tf.cast(step, tf.float64) / tf.cast(steps, tf.float64)
-            length = _LAST_STEP + (1 - _LAST_STEP) * 0.5 * (1 + tf.cos(phase))
-            offsets = images - origins + tf.cast(sign * length, images.dtype) * unit(gradients)
-            factor = 1 + self.gamma * (1 - 2 * tf.cast(is_fooled, tf.float64))
-            radius = tf.minimum(radius * factor, farthest)
-            offsets = unit(offsets) * per_image(radius, offsets)
-            return step + 1, self.restrict_tensor(classifier, origins + offsets), radius, *kept
+    def look(images: Tensor, logits: Tensor, best: Attempt) -> tuple[Tensor, Attempt]:
+        predictions, missing = answers(logits), goal.missing(logits)
+        is_fooled = goal.is_reached(predictions) & (missing < 0)
+        cost = tf.where(is_fooled, norms(images - origins), missing)
+        return is_fooled, best.offer(images, predictions, is_fooled, cost)
 
-        radius = tf.fill(tf.shape(classes), tf.constant(self.initial_norm, tf.float64))
-        _, images, _, *kept = tf.while_loop(
-            lambda step, *_: step < steps, advance, (0, origins, radius, origins, infinity, infinity)
-        )
-        return keep(images, classifier.parameters(images), *kept)[1]
+    def advance(step: Tensor, images: Tensor, radius: Tensor, best: Attempt) -> tuple:
+        gradients, logits = loss_gradient(target, images, goal.classes)
+        is_fooled, best = look(images, logits, best)
+        phase = math.pi * tf.cast(step, tf.float64) / tf.cast(steps, tf.float64)
+        length = first_step * (_LAST_STEP + (1 - _LAST_STEP) * 0.5 * (1 + tf.cos(phase)))
+        offsets = images - origins + tf.cast(goal.sign * length, images.dtype) * unit(gradients)
+        radius = tf.minimum(radius * tf.where(is_fooled, 1 - gamma, 1 + gamma), farthest)
+        images = clip_to(bounds, origins + per_image(radius, offsets) * unit(offsets))
+        return step + 1, tf.ensure_shape(images, origins.shape), radius, best
+
+    radius = tf.fill(tf.shape(labels), initial_norm)
+    _, images, _, best = tf.while_loop(
+        lambda step, *_: step < steps, advance, (0, origins, radius, Attempt.none(origins))
+    )
+    _, best = look(images, target.logits(images), best)
+    return best._replace(num_iterations=tf.fill(tf.shape(labels), tf.cast(steps, tf.int64)))

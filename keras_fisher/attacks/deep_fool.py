@@ -8,21 +8,25 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.best_attempt import BestAttempt
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.gradients import norms, per_image, unit, where_image
-from keras_fisher.attacks.judgement import margins
-from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
-from keras_fisher.attacks.rows import Rows
+from keras_fisher.attacks.attack import MinimumNormAttack, logits_of, many_closed, run_to_end
+from keras_fisher.attacks.attempt import Attempt, answers, state_of
+from keras_fisher.attacks.batch import Batch, margins
+from keras_fisher.attacks.image_ops import (
+    Bounds,
+    clip_to,
+    free_pixels,
+    norms,
+    per_image,
+    unit,
+    where_image,
+)
 from keras_fisher.checks import check_integer, check_real
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
 #: Bisections that take the overshoot back.
 _BISECTIONS = 5
-
-
 #: A gap between logits that rounding may hide, relative and absolute.
 _TIE = 1e-6
 
@@ -32,6 +36,8 @@ class _State(NamedTuple):
     origins: Tensor  # (active, h, w, c)
     labels: Tensor  # (active,) int64
     rivals: Tensor  # (active, candidates − 1) int64, the other classes
+    is_open: Tensor  # (active,) bool
+    best: Attempt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,12 +47,13 @@ class DeepFool(MinimumNormAttack):
     Each step costs one forward pass and one backward pass for each rival class, side by side.
 
     Args:
-        clip: keep the images within the classifier's bounds.
-        steps: the most iterations.
-        candidates: classes considered, the label among them: those most probable at the image.
-        overshoot: how much farther each step goes, as a share of the whole perturbation.
-        relaxation: share of the way to the nearest boundary that a step goes. 1 is the paper's; less
-            follows the curvature, takes more steps and finds nearer images.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        steps: int, default 50. The most iterations.
+        candidates: int, default 10. Classes considered, the label among them: those most probable at the
+            image.
+        overshoot: float, default 0.02. How much farther each step goes, as a share of the whole perturbation.
+        relaxation: float, default 0.5. Share of the way to the nearest boundary that a step goes. 1 is the
+            paper's; less follows the curvature, takes more steps and finds nearer images.
 
     Source: Moosavi-Dezfooli, Fawzi and Frossard 2016, "DeepFool: a simple and accurate method to fool deep
     neural networks", Algorithm 2. It reads logits, also under a softmax. We linearise within the bounds: a
@@ -74,81 +81,95 @@ class DeepFool(MinimumNormAttack):
         check_real("overshoot", self.overshoot, 0.0, exclusive_minimum=True)
         check_real("relaxation", self.relaxation, 0.0, 1.0, exclusive_minimum=True)
 
-    def search(self, classifier: Classifier, chunk: Chunk, best: BestAttempt) -> None:
-        rivals = self._rivals(classifier, chunk)
-        arrays = (chunk.images, chunk.images, chunk.labels, rivals)
-        rows = Rows(_State(*(tf.convert_to_tensor(array) for array in arrays)), len(chunk.images))
-        for iteration in range(self.steps + 1):
-            note(iteration / (self.steps + 1))
-            images = rows.state.images
-            moved, margin, prediction = self._advance(classifier, chunk, rows.state)
-            fooled = chunk.is_fooled(prediction, rows.positions)
-            positions = rows.positions[rows.is_open]
-            # A wrong answer ends the search, so that the least margin is the right score.
-            best.offer(positions, images.numpy()[rows.is_open], margin[rows.is_open])
-            if iteration == self.steps:
-                break
-            best.num_iterations[positions] += ~fooled[rows.is_open]
-            rows.state = rows.state._replace(images=moved)
-            rows.finish(fooled)
-            if not rows:
-                break
-        least = 1 / (1 + 2 * self.overshoot)
-        best.images = self.shorten(classifier, chunk, best.images, least, _BISECTIONS)
+    def search(self, classifier: Classifier, batch: Batch) -> Attempt:
+        images = tf.convert_to_tensor(batch.images)
+        state = _State(
+            images=images,
+            origins=images,
+            labels=tf.convert_to_tensor(batch.labels),
+            rivals=tf.convert_to_tensor(self._rivals(classifier, batch)),
+            is_open=tf.fill([len(batch)], True),
+            best=Attempt.none(images),
+        )
+        step = tf.constant(0)
 
-    def _rivals(self, classifier: Classifier, chunk: Chunk) -> Array:
+        def advance(state: _State) -> tuple[_State, bool]:
+            nonlocal step
+            numbers = (step, np.int32(self.steps), np.float64(self.overshoot), np.float64(self.relaxation))
+            bounds = self.limits(classifier.bounds)
+            step, state = classifier.run(_take_steps, *tf.nest.flatten(state), *numbers, bounds=bounds)
+            note(int(step) / (self.steps + 1))
+            return state, int(step) > self.steps
+
+        best = run_to_end(state, advance).best
+        return self.shorten(classifier, batch, best, 1 / (1 + 2 * self.overshoot), _BISECTIONS)
+
+    def _rivals(self, classifier: Classifier, batch: Batch) -> Array:
         """Returns (n, candidates − 1) the most probable classes but the label."""
-        logits = np.array(classifier.logits(chunk.images))
-        logits[np.arange(len(logits)), chunk.labels] = -np.inf
+        logits = np.array(logits_of(classifier, batch.images))
+        logits[np.arange(len(logits)), batch.labels] = -np.inf
         count = min(self.candidates, classifier.num_classes) - 1
         return np.argsort(-logits, axis=-1, kind="stable")[:, :count]
 
-    def _advance(self, classifier: Classifier, chunk: Chunk, state: _State) -> tuple[Tensor, Array, Array]:
-        """Returns the next images, and the margin and the answer at the present images."""
-        num_rivals = int(state.rivals.shape[1])
 
-        def advance(images, origins, labels, rivals):
-            with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-                tape.watch(images)
-                logits = classifier.parameters(images)
-            is_label = tf.one_hot(labels, logits.shape[1], dtype=logits.dtype)
-            least_distance = tf.fill(tf.shape(labels), tf.constant(np.inf, tf.float64))
-            direction = tf.zeros_like(images)
-            for index in range(num_rivals):
-                contrast = tf.one_hot(rivals[:, index], logits.shape[1], dtype=logits.dtype) - is_label
-                # w = ∇(z_j − z_y), side by side for all rivals j; one forward pass for all.
-                normal = tape.gradient(
-                    logits,
-                    images,
-                    output_gradients=contrast,
-                    unconnected_gradients=tf.UnconnectedGradients.ZERO,
-                )
-                normal = self.free_pixels(classifier, images, normal)
-                length = norms(normal)
-                gap = tf.abs(tf.reduce_sum(tf.cast(logits * contrast, tf.float64), axis=-1))
-                # No gap at all is a tie, which the label has won: it takes a step too.
-                gap = tf.maximum(gap, _TIE * tf.reduce_max(tf.abs(tf.cast(logits, tf.float64)), axis=-1))
-                distance = (gap + _TIE) / length  # infinite for no gradient
-                is_nearer = distance < least_distance
-                direction = where_image(is_nearer, unit(normal), direction)
-                least_distance = tf.where(is_nearer, distance, least_distance)
-            # Beyond the boundary by a share of the way so far, or the steps would close in on it for ever.
-            length = self.relaxation * least_distance + self.overshoot * (
-                norms(images - origins) + least_distance
-            )
-            length = tf.where(tf.math.is_finite(length), length, tf.zeros_like(length))
-            moved = self.restrict_tensor(classifier, images + per_image(length, images) * direction)
-            return moved, margins(logits, labels), tf.argmax(logits, axis=-1)
+def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tuple[Tensor, _State]:
+    """Returns the number of the next step and the state before it, as far as many images are fooled.
 
-        pixels = tf.TensorSpec([None, *chunk.images.shape[1:]], classifier.image_dtype)
-        index = tf.TensorSpec([None], tf.int64)
-        program = classifier.program(
-            ("deep_fool", dataclasses.replace(self, steps=1), num_rivals),
-            advance,
-            chunk.images.shape[1:],
-            pixels,
-            index,
-            tf.TensorSpec([None, num_rivals], tf.int64),
+    Args:
+        target: the net.
+        tensors: those of the state; the numbers of the next step and of all steps; overshoot and relaxation.
+        bounds: that images are kept to.
+    """
+    *flat, first, last, overshoot, relaxation = tensors
+    state: _State = state_of(_State, flat)
+
+    def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
+        # The number past the last one only looks where that has led; the step is then not needed.
+        directions, distances, logits = _nearest_boundary(target, state, bounds)
+        predictions = answers(logits)
+        is_fooled = (predictions != state.labels) & (predictions >= 0)
+        # A wrong answer ends the search, so that the least margin is the right cost.
+        margin = margins(logits, state.labels)
+        best = state.best.offer(state.images, predictions, is_fooled, margin, state.is_open)
+        number = tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations)
+        # Beyond the boundary by a share of the way so far, or the steps would close in on it for ever.
+        lengths = relaxation * distances + overshoot * (norms(state.images - state.origins) + distances)
+        lengths = tf.where(tf.math.is_finite(lengths), lengths, tf.zeros_like(lengths))
+        moved = clip_to(bounds, state.images + per_image(lengths, state.images) * directions)
+        return step + 1, state._replace(
+            images=tf.ensure_shape(moved, state.images.shape),
+            is_open=state.is_open & ~is_fooled,
+            best=best._replace(num_iterations=number),
         )
-        moved, margin, prediction = program(*state)
-        return moved, margin.numpy(), prediction.numpy()
+
+    return tf.while_loop(
+        lambda step, state: (step <= last) & ~many_closed(state.is_open), take_step, (first, state)
+    )
+
+
+def _nearest_boundary(target: Target, state: _State, bounds: Bounds | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns unit directions to the nearest boundaries, distances (n,), infinite for none, and logits."""
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(state.images)
+        logits = target.logits(state.images)
+    is_label = tf.one_hot(state.labels, logits.shape[1], dtype=logits.dtype)
+    # No gap at all is a tie, which the label has won: it takes a step too.
+    least_gap = _TIE * tf.reduce_max(tf.abs(tf.cast(logits, tf.float64)), axis=-1)
+    distances = tf.fill(tf.shape(state.labels), tf.constant(np.inf, tf.float64))
+    directions = tf.zeros_like(state.images)
+    for index in range(state.rivals.shape[1]):
+        contrast = tf.one_hot(state.rivals[:, index], logits.shape[1], dtype=logits.dtype) - is_label
+        # w = ∇(z_j − z_y), side by side for all rivals j; one forward pass for all.
+        normal = tape.gradient(
+            logits,
+            state.images,
+            output_gradients=contrast,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        normal = free_pixels(bounds, state.images, normal)
+        gap = tf.maximum(tf.abs(tf.reduce_sum(tf.cast(logits * contrast, tf.float64), axis=-1)), least_gap)
+        distance = (gap + _TIE) / norms(normal)  # infinite for no gradient
+        is_nearer = distance < distances
+        directions = where_image(is_nearer, unit(normal), directions)
+        distances = tf.where(is_nearer, distance, distances)
+    return directions, distances, logits

@@ -9,8 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.attacks.chunk import Chunk, split
-from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack, check_fixed_epsilon
+from keras_fisher.attacks.attack import FixedEpsilonAttack, check_fixed_epsilon, warn_of_short_lengths
+from keras_fisher.attacks.batch import Batch
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.checks import check_flag, check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
@@ -18,7 +18,7 @@ from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class FoolingCurve:
     """Which images are fooled at each epsilon, or after each number of iterations."""
 
@@ -31,6 +31,10 @@ class FoolingCurve:
     def rates(self) -> Array:
         """(m,) successes over all images."""
         return self.success.mean(axis=1)
+
+    def __repr__(self) -> str:
+        ends = f"{self.values[0]:g} to {self.values[-1]:g}, rates={self.rates[0]:.3g} to {self.rates[-1]:.3g}"
+        return f"FoolingCurve(n={self.success.shape[1]}, {len(self.values)} values={ends})"
 
 
 def fooling_curve(
@@ -84,25 +88,26 @@ def fooling_curve(
         attack = _over_iterations(attack, int(values.max()))
     classifier = as_classifier(classifier)
     everything = attack.gather(classifier, images, labels, targets, batch_size)
-    chunks = list(split(classifier, everything, batch_size))
+    if iterations is None:
+        warn_of_short_lengths({"epsilons": float(values.max())}, classifier)
+    batches = list(everything.split(batch_size or classifier.default_batch_size()))
     parts = [
-        _successes(attack, classifier, chunk, values, iterations is not None)
-        for chunk in track(chunks, f"{type(attack).__name__} curve", len(chunks), progress)
+        _successes(attack, classifier, batch, values, iterations is not None)
+        for batch in track(batches, f"{type(attack).__name__} curve", len(batches), progress)
     ]
     return FoolingCurve(values, np.concatenate(parts, axis=1))
 
 
 def _successes(
-    attack: FixedEpsilonAttack, classifier: Classifier, chunk: Chunk, values: Array, over_iterations: bool
+    attack: FixedEpsilonAttack, classifier: Classifier, batch: Batch, values: Array, over_iterations: bool
 ) -> Array:
     """Returns (m, n) bool."""
-    prepared = attack.prepare(classifier, chunk)
-    count = len(chunk.images)
+    prepared, count = attack.prepare(classifier, batch), len(batch)
     if over_iterations:
-        found = attack.perturb(classifier, chunk, prepared, np.full(count, float(attack.epsilon)))
-        return chunk.is_fooled(found.predictions) & (found.num_iterations <= values[:, None])
-    rows = [attack.perturb(classifier, chunk, prepared, np.full(count, epsilon)) for epsilon in values]
-    return np.stack([chunk.is_fooled(found.predictions) for found in rows])
+        found = attack.attempt(classifier, batch, prepared, np.full(count, attack.radius(classifier.bounds)))
+        return found.is_success & (found.num_iterations <= values[:, None])
+    epsilons = [np.full(count, epsilon) for epsilon in values]
+    return np.stack([attack.attempt(classifier, batch, prepared, row).is_success for row in epsilons])
 
 
 def _check_values(name: str, epsilons: Any, iterations: Any) -> Array:
@@ -128,7 +133,6 @@ def _over_iterations(attack: FixedEpsilonAttack, most: int) -> IterativeAttack:
         raise ValueError(message("step_size", "be set for a curve over iterations", None, remedy))
     if not attack.early_stop:
         raise ValueError(message("early_stop", "be True for a curve over iterations", False))
-    if getattr(attack, "restarts", 1) > 1:
-        found = getattr(attack, "restarts", 1)
-        raise ValueError(message("restarts", "be 1 for a curve over iterations", found))
+    if attack.restarts > 1:
+        raise ValueError(message("restarts", "be 1 for a curve over iterations", attack.restarts))
     return dataclasses.replace(attack, steps=max(most, 1))

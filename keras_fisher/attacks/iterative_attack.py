@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attempt import Attempt
-from keras_fisher.attacks.best_attempt import BestAttempt
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
-from keras_fisher.attacks.gradients import norms, or_answers, per_image, where_image
-from keras_fisher.attacks.graph_target import GraphTarget
-from keras_fisher.attacks.judgement import margins
-from keras_fisher.attacks.rows import Rows
-from keras_fisher.checks import check_flag, check_integer, check_real
-from keras_fisher.classifiers import Classifier
+from keras_fisher.attacks.attack import (
+    FixedEpsilonAttack,
+    check_length,
+    fixed,
+    logits_of,
+    many_closed,
+    run_to_end,
+)
+from keras_fisher.attacks.attempt import NO_ANSWER, Attempt, answers, state_of, to_arrays
+from keras_fisher.attacks.batch import AWAY, Batch, Goal
+from keras_fisher.attacks.directions import (
+    Direction,
+    check_direction,
+    check_is_pure,
+    find_direction,
+    in_training,
+    loss_ascent_direction,
+)
+from keras_fisher.attacks.image_ops import (
+    Bounds,
+    clip_to,
+    normal_images,
+    norms,
+    per_image,
+    seeds_at,
+    seeds_of_images,
+    uniform_numbers,
+    unit,
+    where_image,
+)
+from keras_fisher.checks import check_flag, check_integer
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
-
-#: Settings that are data of a step, or of no concern to it: a search over them traces nothing anew.
-_DATA = ("epsilon", "steps", "step_size", "early_stop", "random_start", "restarts", "seed", "target")
 
 
 class _State(NamedTuple):
@@ -31,175 +50,268 @@ class _State(NamedTuple):
 
     images: Tensor  # (active, h, w, c) where the attack stands
     origins: Tensor  # (active, h, w, c) the centres of the balls
-    classes: Tensor  # (active,) int64, whose probability is changed
-    judged: Tensor  # (active,) int64, whose margin decides: the target, or the label
+    labels: Tensor  # (active,) int64
+    targets: Tensor  # (active,) int64
+    seeds: Tensor  # (active, 2) int32
     epsilon: Tensor  # (active,) float64
     step_size: Tensor  # (active,) float64
+    is_open: Tensor  # (active,) bool, not fooled yet
+    best: Attempt
 
 
 @dataclasses.dataclass(frozen=True)
 class IterativeAttack(FixedEpsilonAttack):
     """x ← P(x + step_size · d(x)), with P the projection on the ball of radius epsilon, then on the bounds.
 
-    A subclass writes `direction`. An image leaves the batch as soon as it is fooled, so that the cost follows
-    what is left. Of an image that never is, the iterate nearest to a wrong answer is kept.
+    An image leaves the batch as soon as it is fooled, so that the cost follows what is left. Of an image that
+    never is, the iterate nearest to a wrong answer is kept.
 
     Args:
-        epsilon: l2 radius of the ball.
-        clip: keep the images within the classifier's bounds.
-        targeted: only the target is a success.
-        steps: the most iterations.
-        step_size: l2 norm of one step; None is 2.5 · epsilon / steps, with which all of the ball is in reach
-            (Madry et al. 2018).
-        early_stop: let an image leave as soon as it is fooled. False goes on to the largest margin.
+        epsilon: float, default None. l2 radius of the ball; None is the range of the bounds.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        targeted: bool, default False. Only the target is a success, and steps go against the direction in
+            which its loss rises.
+        direction: callable (target, images, labels, seed) → unit directions, in a graph; see
+            `kf.attacks.Direction`.
+        steps: int, default 20. The most iterations.
+        step_size: float, default None. l2 norm of one step; None is 2.5 · epsilon / steps, with which all of
+            the ball is in reach (Madry et al. 2018).
+        early_stop: bool, default True. Let an image leave as soon as it is fooled. False goes on to the
+            largest margin.
+        seed: int, default 0. With the position of an image and the number of the step it makes the seed that
+            `direction` is given.
+
+    Example:
+        >>> import keras_fisher as kf, tensorflow as tf
+        >>> def brighter(target, images, labels, seed):
+        ...     return kf.attacks.unit(tf.ones_like(images))
+        >>> images, labels = kf.datasets.mnist_sample()
+        >>> attack = kf.attacks.IterativeAttack(epsilon=4.0, direction=brighter, steps=5)
+        >>> attack(kf.models.lenet5(weights="mnist"), images[:8], labels[:8]).success.shape
+        (8,)
     """
 
     _: dataclasses.KW_ONLY
+    direction: Direction = loss_ascent_direction
     steps: int = 20
     step_size: float | None = None
     early_stop: bool = True
+    random_start: bool = fixed(False)
+    restarts: int = fixed(1)
+    seed: int = 0
+
+    can_target: ClassVar[bool] = True
+    works_in_training: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        check_is_pure(self.direction)
         check_integer("steps", self.steps, 1)
-        if self.step_size is not None:
-            check_real("step_size", self.step_size, 0.0, exclusive_minimum=True)
+        check_length("step_size", self.step_size)
         check_flag("early_stop", self.early_stop)
+        check_flag("random_start", self.random_start)
+        remedy = "" if self.random_start else "Without a random start all of them would be the same."
+        check_integer("restarts", self.restarts, 1, None if self.random_start else 1, remedy)
+        check_integer("seed", self.seed, 0, 2**31 - 1)
 
-    @abc.abstractmethod
-    def direction(
-        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Returns (n, h, w, c) unit directions and the (n, classes) logits at `images`, in a graph.
+    def lengths(self, batch: Batch) -> dict[str, float]:
+        given = {"epsilon": self.epsilon, "step_size": self.step_size}
+        return {name: float(length) for name, length in given.items() if length is not None}
 
-        Args:
-            classifier: the target.
-            images: (n, h, w, c) where the attack stands.
-            classes: (n,) the targets, to be made likely, or without targets the labels, to be made unlikely.
-        """
+    @final
+    def prepare(self, classifier: Classifier, batch: Batch) -> None:
+        check_direction(self.direction, classifier, batch)
 
-    def prepare(self, classifier: Classifier, chunk: Chunk) -> Any:
-        return None
+    @final
+    def attempt(self, classifier: Classifier, batch: Batch, prepared: Any, epsilon: Array) -> Attempt:
+        return best_of_starts(
+            batch,
+            self.restarts,
+            self.early_stop,
+            lambda rows, restart: self._climb(classifier, batch.select(rows), epsilon[rows], restart),
+        )
 
-    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Any, epsilon: Array) -> Attempt:
-        best = BestAttempt(chunk)
-        self.descend(classifier, chunk, chunk.images, epsilon, best)
-        return best.attempt(classifier, chunk)
+    def _climb(self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int) -> Attempt:
+        """Returns the best of all iterates from one start."""
+        goal, seeds, bounds = batch.goal, batch.seeds(self.seed), self.limits(classifier.bounds)
+        images = tf.convert_to_tensor(batch.images)
+        start, clean_predictions = self.start(classifier, batch, epsilon, restart)
+        state = _State(
+            images=start,
+            origins=images,
+            labels=goal.labels,
+            targets=goal.targets,
+            seeds=seeds,
+            epsilon=epsilon,
+            step_size=self.step_lengths(epsilon),
+            is_open=np.ones(len(batch), bool),
+            best=Attempt.none(images, clean_predictions),
+        )
+        step = tf.constant(0)
 
-    def descend(
-        self, classifier: Classifier, chunk: Chunk, start: Array, epsilon: Array, best: BestAttempt
-    ) -> None:
-        """Takes all steps from `start` (n, h, w, c) on, and offers every iterate to `best`.
+        def advance(state: _State) -> tuple[_State, bool]:
+            nonlocal step
+            step, state = classifier.run(
+                _take_steps,
+                *tf.nest.flatten(state),
+                step,
+                np.int32(self.steps),
+                self.early_stop,
+                direction=self.direction,
+                kind=goal.kind,
+                bounds=bounds,
+            )
+            note(int(step) / (self.steps + 1))
+            return state, int(step) > self.steps
 
-        The score is the margin of the label over the others, or that of the others over the target: negative
-        where the attack has succeeded.
-        """
-        step_size = self.step_lengths(epsilon)
-        judged = chunk.targets if chunk.only_targets else chunk.labels
-        arrays = (start, chunk.images, chunk.classes, judged, epsilon, step_size)
-        rows = Rows(_State(*(tf.convert_to_tensor(array) for array in arrays)), len(start))
-        for iteration in range(self.steps + 1):
-            note(iteration / (self.steps + 1))
-            is_last = iteration == self.steps
-            images = rows.state.images
-            moved, margin, prediction = self._advance(classifier, chunk, rows.state, is_last)
-            positions = rows.positions[rows.is_open]
-            score = -margin if chunk.only_targets else margin
-            best.offer(positions, images.numpy()[rows.is_open], score[rows.is_open])
-            fooled = chunk.is_fooled(prediction, rows.positions)
-            if is_last:
-                break
-            best.num_iterations[positions] += ~fooled[rows.is_open] if self.early_stop else 1
-            rows.state = rows.state._replace(images=moved)
-            if self.early_stop:
-                rows.finish(fooled)
-                if not rows:
-                    break
+        state = tf.nest.map_structure(tf.convert_to_tensor, state)
+        return run_to_end(state, advance).best
 
-    def step_lengths(self, epsilon: Array) -> Array:
-        """Returns (n,) float64, the l2 norm of a step in balls of these radii."""
-        if self.step_size is not None:
-            return np.full(len(epsilon), float(self.step_size))
-        return 2.5 * epsilon / self.steps
+    def start(
+        self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int
+    ) -> tuple[Tensor, Tensor | None]:
+        """Returns where a climb starts (n, h, w, c), and the answers at the images if it starts elsewhere."""
+        images, seeds = tf.convert_to_tensor(batch.images), batch.seeds(self.seed)
+        if not self.random_start:
+            return images, None
+        bounds = self.limits(classifier.bounds)
+        start = classifier.run(_start, images, seeds, epsilon, np.int32(restart), bounds=bounds)
+        return start, answers(logits_of(classifier, images))
 
-    def perturb_tensor(
-        self,
-        classifier: Classifier | GraphTarget,
-        images: Tensor,
-        classes: Tensor | None,
-        epsilon: Tensor,
-        seed: Tensor,
+    @final
+    def perturb(
+        self, target: Target, images: Tensor, labels: Tensor | None, epsilon: Tensor, seed: Tensor
     ) -> Tensor:
-        if not self.works_on_tensors:
-            return super().perturb_tensor(classifier, images, classes, epsilon, seed)
-        if classes is None:
-            classes = or_answers(None, classifier.parameters(images))
-        step_size = tf.zeros_like(epsilon) + self.step_size if self.step_size else 2.5 * epsilon / self.steps
+        if labels is None:
+            labels = tf.argmax(target.logits(images), axis=-1)
+        labels, bounds = tf.cast(labels, tf.int64), self.limits(target.bounds)
+        goal, seeds = Goal(labels, labels, AWAY), seeds_of_images(seed, images)
+        step_size = self.step_lengths(epsilon)
 
         def step(iteration: Tensor, moved: Tensor) -> tuple[Tensor, Tensor]:
-            directions, _ = self.direction(classifier, moved, classes)
-            moved = self.move(classifier, moved, images, directions, epsilon, step_size)
+            each = seeds_at(seeds, iteration)
+            directions, _ = find_direction(in_training(self.direction), target, moved, goal, each)
+            moved = move(bounds, moved, images, directions, epsilon, step_size)
             return iteration + 1, tf.ensure_shape(moved, images.shape)
 
-        start = self.start_tensor(classifier, images, epsilon, seed)
+        start = images
+        if self.random_start:
+            start = _start(target, images, seeds, epsilon, tf.constant(0), bounds=bounds)
         _, moved = tf.while_loop(lambda iteration, _: iteration < self.steps, step, (0, start))
         return moved
 
-    def start_tensor(
-        self, classifier: Classifier | GraphTarget, images: Tensor, epsilon: Tensor, seed: Tensor
-    ) -> Tensor:
-        """Returns where `perturb_tensor` starts: the images (n, h, w, c) themselves."""
-        return images
+    def step_lengths(self, epsilon: Tensor) -> Tensor:
+        """Returns (n,) the l2 norm of a step in balls of these radii (n,)."""
+        return 2.5 * epsilon / self.steps if self.step_size is None else 0.0 * epsilon + self.step_size
 
-    def move(
-        self,
-        classifier: Classifier | GraphTarget,
-        images: Tensor,
-        origins: Tensor,
-        directions: Tensor,
-        epsilon: Tensor,
-        step_size: Tensor,
-    ) -> Tensor:
-        """Returns the images (n, h, w, c) after a step, within the ball and the bounds, in a graph.
 
-        Args:
-            classifier: has the bounds.
-            images: (n, h, w, c) where the attack stands.
-            origins: (n, h, w, c) the centres of the balls.
-            directions: (n, h, w, c) of unit l2 norm.
-            epsilon: (n,) float64, the radii.
-            step_size: (n,) float64.
-        """
-        images = images + per_image(step_size, images) * directions
-        offsets = images - origins
-        lengths = norms(offsets)
-        shrink = tf.minimum(tf.math.divide_no_nan(epsilon, lengths), 1.0)
-        # Within the ball as it is: not even the rounding of a projection.
-        images = where_image(lengths <= epsilon, images, origins + per_image(shrink, images) * offsets)
-        return self.restrict_tensor(classifier, images)
+def best_of_starts(
+    batch: Batch, restarts: int, early_stop: bool, climb: Callable[[Array, int], Attempt]
+) -> Attempt:
+    """Returns, with arrays, the best attempt of several starts.
 
-    def _advance(
-        self, classifier: Classifier, chunk: Chunk, state: _State, is_last: bool
-    ) -> tuple[Tensor, Array, Array]:
-        """Returns the next images, and the margin and the answer at the present ones."""
+    Args:
+        batch: n images.
+        restarts: the number of starts.
+        early_stop: whether images that have succeeded are not started again.
+        climb: returns the attempt at these rows of the batch from the start of this number.
+    """
+    rows = np.arange(len(batch))
+    best = to_arrays(climb(rows, 0))
+    for restart in range(1, restarts):
+        if early_stop:
+            rows = np.flatnonzero(~best.is_success)
+        if not rows.size:
+            break
+        part = tf.nest.map_structure(lambda array, rows=rows: tf.constant(array[rows]), best)
+        found = climb(rows, restart)
+        better = part.offer(found.images, found.predictions, found.is_success, found.cost)
+        better = better._replace(num_iterations=part.num_iterations + found.num_iterations)
+        for whole, new in zip(best, better, strict=True):
+            whole[rows] = new
+    return best
 
-        def advance(images, origins, classes, judged, epsilon, step_size):
-            if is_last:
-                directions, logits = None, classifier.parameters(images)
-            else:
-                directions, logits = self.direction(classifier, images, classes)
-                images = self.move(classifier, images, origins, directions, epsilon, step_size)
-            return images, margins(logits, judged), tf.argmax(logits, axis=-1)
 
-        vector = tf.TensorSpec([None], tf.float64)
-        index = tf.TensorSpec([None], tf.int64)
-        specification = tf.TensorSpec([None, *chunk.images.shape[1:]], classifier.image_dtype)
-        # Whatever a subclass adds may be read by its direction, and is part of the key.
-        names = [field.name for field in dataclasses.fields(self) if field.name not in _DATA]
-        settings = tuple((name, getattr(self, name)) for name in names)
-        key = ("advance", type(self), settings, is_last)
-        program = classifier.program(
-            key, advance, chunk.images.shape[1:], specification, index, index, vector, vector
-        )
-        moved, margin, prediction = program(*state)
-        return moved, margin.numpy(), prediction.numpy()
+def move(
+    bounds: Bounds | None,
+    images: Tensor,
+    origins: Tensor,
+    directions: Tensor,
+    epsilon: Tensor,
+    step_size: Tensor,
+) -> Tensor:
+    """Returns the images (n, h, w, c) after a step, within the ball and the bounds, in a graph.
+
+    Args:
+        bounds: (lower, upper), or None.
+        images: (n, h, w, c) where the attack stands.
+        origins: (n, h, w, c) the centres of the balls.
+        directions: (n, h, w, c) of unit l2 norm.
+        epsilon: (n,) float64, the radii.
+        step_size: (n,) float64.
+    """
+    images = images + per_image(step_size, images) * directions
+    offsets = images - origins
+    lengths = norms(offsets)
+    shrink = tf.minimum(tf.math.divide_no_nan(epsilon, lengths), 1.0)
+    # Within the ball as it is: not even the rounding of a projection.
+    images = where_image(lengths <= epsilon, images, origins + per_image(shrink, images) * offsets)
+    return clip_to(bounds, images)
+
+
+def _start(
+    target: Target, images: Tensor, seeds: Tensor, epsilon: Tensor, restart: Tensor, *, bounds: Bounds | None
+) -> Tensor:
+    """Returns points uniform in the balls: a random direction, and a radius by the volume within."""
+    dimension = tf.TensorShape(images.shape[1:]).num_elements()
+    directions = unit(normal_images(images, seeds, 2 * restart))
+    lengths = epsilon * uniform_numbers(seeds, 2 * restart + 1) ** (1.0 / dimension)
+    return clip_to(bounds, images + per_image(lengths, images) * directions)
+
+
+def _take_steps(
+    target: Target, *tensors: Tensor, direction: Direction, kind: str, bounds: Bounds | None
+) -> tuple[Tensor, _State]:
+    """Returns the number of the next step, and the state before it.
+
+    Steps are taken until many images are fooled, or all steps have been; then the number is one more, since
+    where the last one leads is looked at too.
+
+    Args:
+        target: the net.
+        tensors: those of the state, the number of the next step, of all steps, and whether images that are
+            fooled are done.
+        direction: where to go.
+        kind: of the goal.
+        bounds: that images are kept to.
+    """
+    *flat, first, last, early_stop = tensors
+    state: _State = state_of(_State, flat)
+    goal = Goal(state.labels, state.targets, kind)
+
+    def look(step: Tensor, state: _State, logits: Tensor) -> _State:
+        """Offers the images to the best so far, and closes those that are fooled."""
+        predictions = answers(logits)
+        is_reached, cost = goal.is_reached(predictions), goal.missing(logits)
+        best = state.best.offer(state.images, predictions, is_reached, cost, state.is_open)
+        number = tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations)
+        is_clean = (step == 0) & (best.clean_predictions == NO_ANSWER)
+        clean = tf.where(is_clean, predictions, best.clean_predictions)
+        best = best._replace(num_iterations=number, clean_predictions=clean)
+        return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)
+
+    def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
+        seeds = seeds_at(state.seeds, step)
+        directions, logits = find_direction(direction, target, state.images, goal, seeds)
+        state = look(step, state, logits)
+        moved = move(bounds, state.images, state.origins, directions, state.epsilon, state.step_size)
+        return step + 1, state._replace(images=tf.ensure_shape(moved, state.images.shape))
+
+    step, state = tf.while_loop(
+        lambda step, state: (step < last) & ~many_closed(state.is_open), take_step, (first, state)
+    )
+    return tf.cond(
+        (step == last) & ~many_closed(state.is_open),
+        lambda: (step + 1, look(step, state, target.logits(state.images))),
+        lambda: (step, state),
+    )

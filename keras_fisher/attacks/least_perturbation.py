@@ -7,23 +7,34 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from keras_fisher.attacks.attack_result import AttackResult
-from keras_fisher.attacks.attempt import Attempt
-from keras_fisher.attacks.chunk import Chunk, concatenate, split
-from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack, check_fixed_epsilon
-from keras_fisher.attacks.judgement import judge
+from keras_fisher.attacks.attack import (
+    FixedEpsilonAttack,
+    check_fixed_epsilon,
+    judge,
+    warn_of_short_lengths,
+)
+from keras_fisher.attacks.attempt import AttackResult, Attempt, concatenate, to_arrays
+from keras_fisher.attacks.batch import Batch
+from keras_fisher.attacks.image_ops import pixel_range
 from keras_fisher.checks import check_flag, check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
+#: The upper end of the bracket where none is given, in ranges of the pixels: the paper's.
+_UPPER = 6.0
 
-@dataclasses.dataclass(frozen=True)
+
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class LeastPerturbation(AttackResult):
-    """The least successful perturbation of each image; without one, that at the upper end of the bracket."""
+    """The least successful perturbation of each image; `images` of a failure are its best attempt.
 
-    #: (n,) float64, the attack's epsilon; `norms` are less where clipping took a part.
+    `norms` of a failure are NaN: nothing in the bracket is known to be enough.
+    """
+
+    #: (n,) float64, the attack's epsilon, NaN of a failure; `norms` are less where clipping took a part.
     epsilons: Array
 
 
@@ -32,7 +43,7 @@ def least_perturbation(
     classifier: Classifier | keras.Model,
     images: Images,
     labels: Labels | None = None,
-    bracket: tuple[float, float] = (0.0, 6.0),
+    bracket: tuple[float, float] | None = None,
     *,
     targets: Labels | None = None,
     num_scanned: int = 24,
@@ -53,7 +64,8 @@ def least_perturbation(
         classifier: a Classifier or a keras.Model.
         images: (n, h, w, c) within the bounds, or a Dataset.
         labels: (n,) class indices; None: the Dataset's, or the model's own predictions.
-        bracket: (lower, upper) epsilon, 0 ≤ lower < upper. At the lower end success counts as the answer.
+        bracket: (lower, upper) epsilon, 0 ≤ lower < upper; None is 0 to 6 ranges of the pixels, the paper's
+            (0.0, 6.0) for pixels in [0, 1]. At the lower end success counts as the answer.
         targets: (n,) class indices, of a targeted attack.
         num_scanned: steps of the scan.
         num_refined: bisections.
@@ -67,20 +79,26 @@ def least_perturbation(
     """
     check_fixed_epsilon(attack)
     check_flag("progress", progress)
-    lower, upper = _check_bracket(bracket)
+    if bracket is not None:
+        _check_bracket(bracket)
     check_integer("num_scanned", num_scanned, 1)
     check_integer("num_refined", num_refined, 0)
     classifier = as_classifier(classifier)
     everything = attack.gather(classifier, images, labels, targets, batch_size)
+    lower, upper = (0.0, _UPPER * pixel_range(classifier.bounds)) if bracket is None else bracket
+    warn_of_short_lengths({"bracket": upper}, classifier)
     grid = np.linspace(lower, upper, num_scanned + 1)
-    chunks = list(split(classifier, everything, batch_size))
+    batches = list(everything.split(batch_size or classifier.default_batch_size()))
     found = [
-        _search(attack, classifier, chunk, grid, num_refined)
-        for chunk in track(chunks, f"least {type(attack).__name__}", len(chunks), progress)
+        _search(attack, classifier, batch, grid, num_refined)
+        for batch in track(batches, f"least {type(attack).__name__}", len(batches), progress)
     ]
-    result = judge(everything, concatenate([attempt for attempt, _ in found]))
-    epsilons = np.concatenate([epsilons for _, epsilons in found])
-    return LeastPerturbation(**vars(result), epsilons=epsilons)
+    attempt, epsilons = concatenate(found)
+    result = vars(judge(everything, attempt))
+    # A success of the attack, which may ask for more than a wrong answer.
+    norms = np.where(result["success"], result["norms"], np.nan)
+    epsilons = np.where(result["success"], epsilons, np.nan)
+    return LeastPerturbation(**(result | {"norms": norms}), epsilons=epsilons)
 
 
 def _check_bracket(bracket: Any) -> tuple[float, float]:
@@ -94,26 +112,34 @@ def _check_bracket(bracket: Any) -> tuple[float, float]:
 
 
 def _search(
-    attack: FixedEpsilonAttack, classifier: Classifier, chunk: Chunk, grid: Array, num_refined: int
+    attack: FixedEpsilonAttack, classifier: Classifier, batch: Batch, grid: Array, num_refined: int
 ) -> tuple[Attempt, Array]:
     """Returns the attempts at the least successful epsilon, and the epsilons."""
-    prepared = attack.prepare(classifier, chunk)
-    count = len(chunk.images)
-    best = Attempt(chunk.images.copy(), chunk.labels.copy(), np.zeros(count, np.int64))
+    prepared = attack.prepare(classifier, batch)
+    count = len(batch)
+    best = to_arrays(Attempt.none(tf.constant(batch.images)))
+    has_any = False
     below, above = np.full(count, grid[0]), np.full(count, grid[-1])
     fooled = np.zeros(count, bool)
 
     def attempt(mask: Array, epsilon: Array) -> Array:
         """Perturbs the images in `mask`, keeps what succeeds, and returns (n,) where that is."""
-        part = chunk.select(mask)
-        found = attack.perturb(classifier, part, _rows(prepared, mask), epsilon[mask])
-        is_kept = part.is_fooled(found.predictions)
+        nonlocal best, has_any
+        rows = np.flatnonzero(mask)
+        part = tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), prepared)
+        found = attack.attempt(classifier, batch.select(rows), part, epsilon[rows])
+        if not has_any:  # The scan begins with all images.
+            best, has_any = found, True
+            return found.is_success
+        spent = best.num_iterations[rows] + found.num_iterations
         # The attempt at the upper end of an image that nothing fools is kept too: its best.
-        is_kept_or_last = is_kept | (epsilon[mask] == grid[-1])
-        best.put(np.flatnonzero(mask)[is_kept_or_last], found.select(is_kept_or_last))
-        best.num_iterations[mask] += found.num_iterations
+        is_kept = found.is_success | (epsilon[rows] == grid[-1])
+        clean = best.clean_predictions[rows]
+        for whole, new in zip(best, found, strict=True):
+            whole[rows[is_kept]] = new[is_kept]
+        best.num_iterations[rows], best.clean_predictions[rows] = spent, clean
         succeeded = np.zeros(count, bool)
-        succeeded[mask] = is_kept
+        succeeded[rows] = found.is_success
         return succeeded
 
     for epsilon in grid:
@@ -134,8 +160,3 @@ def _search(
         above = np.where(refinable & now, middle, above)
         below = np.where(refinable & ~now, middle, below)
     return best, above
-
-
-def _rows(prepared: Any, mask: Array) -> Any:
-    """Returns the part of what `prepare` gave that belongs to the images in `mask`."""
-    return None if prepared is None else prepared[mask]

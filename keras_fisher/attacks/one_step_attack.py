@@ -2,109 +2,212 @@
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-import itertools
-from typing import ClassVar
+from typing import ClassVar, NamedTuple, final
 
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attempt import Attempt
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.fixed_epsilon_attack import FixedEpsilonAttack
-from keras_fisher.attacks.gradients import or_answers, per_image, where_image
-from keras_fisher.attacks.graph_target import GraphTarget
-from keras_fisher.attacks.judgement import answers
-from keras_fisher.classifiers import Classifier, class_odds
+from keras_fisher.attacks.attack import FixedEpsilonAttack, fixed, logits_of
+from keras_fisher.attacks.attempt import Attempt, answers, to_arrays
+from keras_fisher.attacks.batch import AWAY, Batch, Goal
+from keras_fisher.attacks.directions import (
+    Direction,
+    check_direction,
+    check_is_pure,
+    find_directions,
+    float32_loss_ascent_direction,
+    in_training,
+    labels_or_predictions,
+    loss_ascent_direction,
+    random_direction,
+    stages,
+)
+from keras_fisher.attacks.image_ops import Bounds, clip_to, per_image, seeds_of_images
+from keras_fisher.checks import check_flag, check_integer
+from keras_fisher.classifiers import Classifier, Target, class_odds
 from keras_fisher.typing import Array, Tensor
+
+
+class _Prepared(NamedTuple):
+    """What a step does not need epsilon for."""
+
+    directions: Tensor  # (n, m, h, w, c)
+    clean_predictions: Tensor  # (n,) int64
+    is_settled: Tensor  # (n,) bool
 
 
 @dataclasses.dataclass(frozen=True)
 class OneStepAttack(FixedEpsilonAttack):
     """x + epsilon · d with a unit direction d that does not depend on epsilon.
 
-    A subclass writes `prepare`, which returns m candidates for the direction. The net is asked at the
-    end of each, anew at every epsilon: a success is taken before a failure, then the larger loss.
+    Of several directions the net is asked at the end of each, anew at every epsilon: a success is taken
+    before a failure, then the larger loss.
+
+    Args:
+        epsilon: float, default None. l2 norm of the step; None is the range of the bounds.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        targeted: bool, default False. Step towards the class that `targets` names: against the direction in
+            which its loss rises.
+        direction: callable (target, images, labels, seed) → unit directions, in a graph; see
+            `kf.attacks.Direction`.
+        seed: int, default 0. With the position of an image it is the seed that `direction` is given.
+
+    Example:
+        >>> import keras_fisher as kf, tensorflow as tf
+        >>> def brighter(target, images, labels, seed):
+        ...     return kf.attacks.unit(tf.ones_like(images))
+        >>> images, labels = kf.datasets.mnist_sample()
+        >>> attack = kf.attacks.OneStepAttack(epsilon=2.0, direction=brighter)
+        >>> attack(kf.models.lenet5(weights="mnist"), images[:8], labels[:8]).success.shape
+        (8,)
     """
 
-    #: Whether −d is as good a guess as d.
-    has_either_sign: ClassVar[bool] = False
+    _: dataclasses.KW_ONLY
+    direction: Direction = loss_ascent_direction
+    seed: int = 0
 
-    @abc.abstractmethod
-    def prepare(self, classifier: Classifier, chunk: Chunk) -> Array:
-        """Returns (n, m, h, w, c) directions of unit l2 norm; zero for none."""
+    can_target: ClassVar[bool] = True
+    works_in_training: ClassVar[bool] = True
 
-    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Array, epsilon: Array) -> Attempt:
-        count = len(chunk.images)
-        signs = (1.0, -1.0) if self.has_either_sign else (1.0,)
-        best: Attempt | None = None
-        least_odds = np.full(count, np.inf)
-        for directions, sign in itertools.product(np.moveaxis(prepared, 1, 0), signs):
-            images = self.step(classifier, chunk, directions, sign * epsilon)
-            predictions, log_odds = answers(classifier, images, chunk.classes)
-            attempt = Attempt(images, predictions, np.ones(count, np.int64))
-            odds = log_odds if chunk.targets is None else -log_odds
-            # A success before any failure: a label of lower probability may be the most probable class still.
-            is_fooled = chunk.is_fooled(predictions)
-            was_fooled = np.zeros(count, bool) if best is None else chunk.is_fooled(best.predictions)
-            is_better = np.where(is_fooled == was_fooled, odds < least_odds, is_fooled)
-            best = attempt if best is None else best.where(is_better, attempt)
-            least_odds = np.where(is_better, odds, least_odds)
-        if best is None:
-            raise ValueError(f"{type(self).__name__}.prepare returned no direction.")
-        return best
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_is_pure(self.direction)
+        check_integer("seed", self.seed, 0, 2**31 - 1)
 
-    def step(self, classifier: Classifier, chunk: Chunk, directions: Array, lengths: Array) -> Array:
-        """Returns x + length · d, within the bounds if the attack clips.
+    @final
+    def prepare(self, classifier: Classifier, batch: Batch) -> _Prepared:
+        check_direction(self.direction, classifier, batch)
+        goal = batch.goal
+        arrays = (batch.images, goal.labels, goal.targets, batch.seeds(self.seed))
+        first, *others = stages(self.direction, classifier.num_classes)
+        whole = classifier.run(_prepare, *arrays, kind=goal.kind, direction=first)
+        for direction in others:
+            rows = np.flatnonzero(~whole.is_settled.numpy())
+            if not rows.size:
+                break
+            part = [array[rows] for array in arrays]
+            found = classifier.run(_prepare, *part, kind=goal.kind, direction=direction)
+            whole = tf.nest.map_structure(
+                lambda old, new, at=rows[:, None]: tf.tensor_scatter_nd_update(old, at, new), whole, found
+            )
+        return whole
 
-        Args:
-            classifier: has the bounds.
-            chunk: n images.
-            directions: (n, h, w, c).
-            lengths: (n,), negative for the other way.
-        """
-        factors = lengths.reshape(-1, *([1] * (chunk.images.ndim - 1)))
-        moved = chunk.images + (factors * directions).astype(chunk.images.dtype)
-        return self.restrict(classifier, moved)
+    @final
+    def attempt(self, classifier: Classifier, batch: Batch, prepared: _Prepared, epsilon: Array) -> Attempt:
+        goal = batch.goal
+        bounds = self.limits(classifier.bounds)
+        ends = classifier.run(_ends, batch.images, prepared.directions, epsilon, bounds=bounds)
+        best = classifier.run(
+            _best_end, ends, logits_of(classifier, _flat(ends)), goal.labels, goal.targets, kind=goal.kind
+        )
+        return to_arrays(best._replace(clean_predictions=prepared.clean_predictions))
 
-    def directions(
-        self, classifier: Classifier | GraphTarget, images: Tensor, classes: Tensor | None, seed: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
-        """Returns what `prepare` returns, one tensor (n, h, w, c) a candidate, and the logits, in a graph.
-
-        Written where `works_on_tensors`.
-        """
-        raise NotImplementedError(f"{type(self).__name__} does not work on tensors.")
-
-    def perturb_tensor(
-        self,
-        classifier: Classifier | GraphTarget,
-        images: Tensor,
-        classes: Tensor | None,
-        epsilon: Tensor,
-        seed: Tensor,
+    @final
+    def perturb(
+        self, target: Target, images: Tensor, labels: Tensor | None, epsilon: Tensor, seed: Tensor
     ) -> Tensor:
-        directions, logits = self.directions(classifier, images, classes, seed)
-        signs = (1.0, -1.0) if self.has_either_sign else (1.0,)
-        ends = [
-            self.restrict_tensor(classifier, images + per_image(sign * epsilon, images) * direction)
-            for direction, sign in itertools.product(directions, signs)
-        ]
-        best = ends[0]
-        if len(ends) == 1:
-            return best
-        # All ends in one pass, judged as `perturb` does.
-        classes = or_answers(classes, logits)
-        logits = classifier.parameters(tf.concat(ends, axis=0))
-        odds = class_odds(logits, tf.tile(classes, [len(ends)])).log_odds
-        is_fooled = tf.argmax(logits, axis=-1) != tf.tile(classes, [len(ends)])
-        best_odds, was_fooled = (tf.split(part, len(ends))[0] for part in (odds, is_fooled))
-        for end, end_odds, end_fooled in zip(
-            ends[1:], tf.split(odds, len(ends))[1:], tf.split(is_fooled, len(ends))[1:], strict=True
-        ):
-            is_better = tf.where(end_fooled == was_fooled, end_odds < best_odds, end_fooled)
-            best = where_image(is_better, end, best)
-            best_odds = tf.where(is_better, end_odds, best_odds)
-            was_fooled = tf.where(is_better, end_fooled, was_fooled)
-        return best
+        seeds = seeds_of_images(seed, images)
+        found = find_directions(in_training(self.direction), target, images, labels, seeds)
+        ends = _ends(target, images, found.directions, epsilon, bounds=self.limits(target.bounds))
+        if ends.shape[1] == 1:
+            return ends[:, 0]
+        labels = labels_or_predictions(labels, found.logits)
+        return _best_end(target, ends, target.logits(_flat(ends)), labels, labels, kind=AWAY).images
+
+
+def _prepare(
+    target: Target,
+    images: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    seeds: Tensor,
+    *,
+    kind: str,
+    direction: Direction,
+) -> _Prepared:
+    goal = Goal(labels, targets, kind)
+    found = find_directions(direction, target, images, goal.classes, seeds)
+    return _Prepared(goal.sign * found.directions, answers(found.logits), found.is_settled)
+
+
+def _ends(
+    target: Target, images: Tensor, directions: Tensor, epsilon: Tensor, *, bounds: Bounds | None
+) -> Tensor:
+    """Returns (n, m, h, w, c), where the steps of these lengths (n,) lead."""
+    return clip_to(bounds, images[:, None] + per_image(epsilon, directions) * directions)
+
+
+def _flat(ends: Tensor) -> Tensor:
+    return tf.reshape(ends, tf.concat([[-1], tf.shape(ends)[2:]], axis=0))
+
+
+def _best_end(
+    target: Target, ends: Tensor, logits: Tensor, labels: Tensor, targets: Tensor, *, kind: str
+) -> Attempt:
+    """Returns the best of the ends (n, m, h, w, c), whose logits are (n · m, classes)."""
+    num_ends = ends.shape[1]
+    goal = Goal(tf.repeat(labels, num_ends), tf.repeat(targets, num_ends), kind)
+    odds = goal.sign * class_odds(logits, goal.classes).log_odds
+    predictions = answers(logits)
+    judged = [predictions, goal.is_reached(predictions), odds]
+    predictions, is_success, odds = (tf.reshape(part, [-1, num_ends]) for part in judged)
+    # The first end is taken as it is: what the net has no answer to is a failure, but has been moved.
+    best = Attempt.none(ends[:, 0])
+    best = best._replace(num_iterations=tf.ones_like(best.num_iterations))
+    for index in range(num_ends):
+        best = best.offer(ends[:, index], predictions[:, index], is_success[:, index], odds[:, index])
+    return best
+
+
+@dataclasses.dataclass(frozen=True)
+class FGM(OneStepAttack):
+    """One step of length epsilon along the gradient of the loss −log p(y|x), l2.
+
+    Its direction is formed from differences of logits and is exact however sure the classifier is; ordinary
+    cross-entropy in float32 loses it where softmax saturates.
+
+    Args:
+        epsilon: float, default None. l2 norm of the step; None is the range of the bounds.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        targeted: bool, default False. Step towards the class that `targets` names (see also OTCM, which
+            chooses it).
+        float32_loss: bool, default False. Take the gradient of the ordinary cross-entropy in the model's
+            precision, as other libraries do. For comparison: its direction is lost where softmax saturates.
+
+    Source: Goodfellow, Shlens and Szegedy 2014, with the l2 norm; Zhao et al. 2019, section 3.4.
+
+    Example:
+        >>> import keras_fisher as kf
+        >>> images, labels = kf.datasets.mnist_sample()
+        >>> result = kf.attacks.FGM(epsilon=2.0)(kf.models.lenet5(weights="mnist"), images[:8], labels[:8])
+        >>> result.images.shape, bool((result.norms <= 2.0001).all())
+        ((8, 28, 28, 1), True)
+    """
+
+    _: dataclasses.KW_ONLY
+    direction: Direction = fixed(loss_ascent_direction)
+    seed: int = fixed(0)
+    float32_loss: bool = False
+
+    def __post_init__(self) -> None:
+        if check_flag("float32_loss", self.float32_loss):
+            object.__setattr__(self, "direction", float32_loss_ascent_direction)
+        super().__post_init__()
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomNoise(OneStepAttack):
+    """One step of length epsilon in a uniformly random direction.
+
+    The control of every attack, and the noisy negatives of the detector (Zhao et al. 2019, section 4).
+
+    Args:
+        epsilon: float, default None. l2 norm of the noise; None is the range of the bounds.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        seed: int, default 0. With the position of an image it determines its noise, whatever the batch size.
+    """
+
+    direction: Direction = fixed(random_direction)
+
+    can_target: ClassVar[bool] = False

@@ -5,19 +5,19 @@ from __future__ import annotations
 import abc
 import dataclasses
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.best_attempt import BestAttempt
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.gradients import norms, pull_back, where_image
-from keras_fisher.attacks.judgement import margins
-from keras_fisher.attacks.minimum_norm_attack import MinimumNormAttack
-from keras_fisher.attacks.rows import Rows
+from keras_fisher.attacks.attack import MinimumNormAttack, check_length, fixed, run_to_end
+from keras_fisher.attacks.attempt import Attempt, answers, state_of
+from keras_fisher.attacks.batch import Batch, Goal
+from keras_fisher.attacks.directions import pull_back
+from keras_fisher.attacks.image_ops import Bounds, free_pixels, norms
 from keras_fisher.checks import check_flag, check_integer, check_real
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
@@ -27,265 +27,328 @@ _DECAY, _SQUARE_DECAY, _TINY = 0.9, 0.999, 1e-8
 _NUM_CHECKS, _PROGRESS = 10, 0.9999
 #: Steps between two checks, at least.
 _LEAST_LENGTH = 10
-_LARGEST_CONST = 1e10
+#: How far the bisections at the end may shorten a perturbation.
+_LEAST_SHARE = 0.75
+#: Of c, for distances in ranges of the pixels.
+_SMALLEST_CONST, _LARGEST_CONST = 1e-8, 1e10
 
 
-class _State(NamedTuple):
+class Objective(abc.ABC):
+    """What is minimised, and over which variables: a frozen dataclass, since programs are known by it.
+
+    Args:
+        bounds: that images are kept to, or None.
+        unit_length: the range of pixels, by which distances are measured.
+    """
+
+    bounds: Bounds | None
+    unit_length: float
+
+    @abc.abstractmethod
+    def to_variables(self, images: Tensor) -> Tensor:
+        """Returns the variables of images (n, h, w, c)."""
+
+    @abc.abstractmethod
+    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns the images of the variables, and their derivatives entry by entry; both (n, h, w, c)."""
+
+    @abc.abstractmethod
+    def clip_variables(self, variables: Tensor) -> Tensor:
+        """Returns the variables within what the bounds allow."""
+
+    @abc.abstractmethod
+    def penalty(self, logits: Tensor, goal: Goal, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns f (n,) and its gradient in the logits (n, classes), float64.
+
+        Args:
+            logits: (n, classes) float64.
+            goal: of n images.
+            confidence: scalar, by how much the logit of a wrong class must exceed the label's.
+        """
+
+
+class Assessment(NamedTuple):
+    """The penalty f at images."""
+
+    penalty: Tensor  # (n,) float64, f
+    gradient: Tensor  # (n, h, w, c), of weight · f in the images
+    missing: Tensor  # (n,) float64, what is missing of a success
+    is_success: Tensor  # (n,) bool
+    predictions: Tensor  # (n,) int64
+
+
+class AdamState(NamedTuple):
+    """The images at work, one row each."""
+
     origins: Tensor  # (active, h, w, c)
-    classes: Tensor  # (active,) int64
-    const: Tensor  # (active,) float64, c
+    labels: Tensor  # (active,) int64
+    targets: Tensor  # (active,) int64
+    const: Tensor  # (active,) float64, c, for distances in ranges of the pixels
     variables: Tensor  # (active, h, w, c) that Adam moves
     momentum: Tensor  # (active, h, w, c)
     squares: Tensor  # (active, h, w, c)
-    best: Tensor  # (active, h, w, c) the nearest success, or without one the least penalty
-    least_norm: Tensor  # (active,) float64, of a success; infinite without
-    least_margin: Tensor  # (active,) float64
     has_success: Tensor  # (active,) bool, with this c
     least_loss: Tensor  # (active,) float64, with this c
+    reference: Tensor  # (active,) float64, the least loss at the last check
+    is_open: Tensor  # (active,) bool
+    best: Attempt  # with any c
 
 
 @dataclasses.dataclass(frozen=True)
 class PenaltyAttack(MinimumNormAttack):
     """min ‖x' − x‖² + c · f(x'), by Adam, with a binary search for the least c that fools.
 
-    A subclass writes f, and the variables that x' is made of. An image whose loss has come to rest leaves its
-    run of Adam, each by itself.
+    A subclass gives f, and the variables that x' is made of, by its `objective`. An image whose loss has come
+    to rest leaves its run of Adam, each by itself.
 
     Args:
-        clip: keep the images within the classifier's bounds.
-        targeted: seek the class that `targets` names.
-        steps: of Adam, for each c.
-        step_size: of Adam, in its variables.
-        binary_search_steps: how many c are tried.
-        initial_const: the first c; ten times more until it fools, then bisection. None takes for each image
-            2 f / ‖∇f‖² over the pixels that can move, what would do if f were linear.
-        abort_early: let images leave whose loss no longer falls, checked ten times in a run.
+        clip: bool, default True. Keep the images within the classifier's bounds.
+        targeted: bool, default False. Seek the class that `targets` names.
+        steps: int, default 1000. Of Adam, for each c.
+        step_size: float, default None. Of Adam, in its variables.
+        binary_search_steps: int, default 9. How many c are tried.
+        initial_const: float, default None. The first c, in squared pixels; ten times more until it fools,
+            then bisection. None takes for each image 2 f / ‖∇f‖² over the pixels that can move, what would do
+            if f were linear.
+        abort_early: bool, default True. Let images leave whose loss no longer falls, checked ten times in a
+            run.
+        confidence: float, default 0. By how much the logit of a wrong class must exceed the label's.
     """
 
     _: dataclasses.KW_ONLY
     steps: int = 1000
-    step_size: float = 0.01
+    step_size: float | None = None
     binary_search_steps: int = 9
     initial_const: float | None = None
     abort_early: bool = True
+    confidence: float = fixed(0.0)
+
+    #: Bisections of each perturbation at the end; they may leave `_LEAST_SHARE` of it.
+    num_bisections: ClassVar[int] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_integer("steps", self.steps, 1)
-        check_real("step_size", self.step_size, 0.0, exclusive_minimum=True)
+        check_length("step_size", self.step_size)
         check_integer("binary_search_steps", self.binary_search_steps, 1)
-        if self.initial_const is not None:
-            check_real("initial_const", self.initial_const, 0.0, _LARGEST_CONST, exclusive_minimum=True)
+        check_length("initial_const", self.initial_const, 1e20)
         check_flag("abort_early", self.abort_early)
+        check_real("confidence", self.confidence, 0.0)
 
     @abc.abstractmethod
-    def to_variables(self, classifier: Classifier, images: Tensor) -> Tensor:
-        """Returns the variables of images (n, h, w, c)."""
+    def objective(self, bounds: Bounds | None) -> Objective:
+        """Returns what is minimised for pixels within these bounds."""
 
     @abc.abstractmethod
-    def to_images(self, classifier: Classifier, variables: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the images of the variables, and their derivatives entry by entry; both (n, h, w, c)."""
-
-    @abc.abstractmethod
-    def penalty(self, logits: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns f (n,) and its gradient in the logits (n, classes), float64.
-
-        Args:
-            logits: (n, classes) float64.
-            classes: (n,) targets if `targeted`, else labels.
-        """
-
-    def assess(
-        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns f (n,), the gradient of c · f (n, h, w, c), and what is missing of a success (n,).
-
-        Args:
-            classifier: the target.
-            images: (n, h, w, c) where Adam stands.
-            classes: (n,) targets if `targeted`, else labels.
-            const: (n,) float64, c.
-        """
-        penalties: Tensor = None
-
-        def cotangents(logits: Tensor) -> Tensor:
-            nonlocal penalties
-            penalties, gradients = self.penalty(tf.cast(logits, tf.float64), classes)
-            return gradients * const[:, None]
-
-        gradients, logits = pull_back(classifier, images, cotangents)
-        margin = margins(logits, classes) * (-1.0 if self.targeted else 1.0) + self.margin_wanted
-        return penalties, gradients, margin
-
-    def assess_start(
-        self, classifier: Classifier, images: Tensor, classes: Tensor, const: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns what `assess` does, of the f that the first c is chosen by: what its gradient can lower."""
-        return self.assess(classifier, images, classes, const)
-
-    @property
-    def margin_wanted(self) -> float:
-        """By how much the logit of a wrong class must exceed the label's."""
-        return 0.0
+    def adam_step(self, bounds: Bounds | None) -> float:
+        """Returns `step_size`, or what it is by default for pixels within these bounds."""
 
     @property
     def needs_confidence(self) -> bool:
-        return self.margin_wanted > 0
+        return self.confidence > 0
 
-    def search(self, classifier: Classifier, chunk: Chunk, best: BestAttempt) -> None:
-        count = len(chunk.images)
-        lower, upper = np.zeros(count), np.full(count, np.inf)
-        const = self._initial_const(classifier, chunk)
-        least_norm, least_margin = np.full(count, np.inf), np.full(count, np.inf)
+    def search(self, classifier: Classifier, batch: Batch) -> Attempt:
+        goal, bounds = batch.goal, classifier.bounds
+        numbers = (np.float64(self.adam_step(bounds)), np.float64(self.confidence))
+        settings = {"kind": goal.kind, "objective": self.objective(bounds)}
+
+        def first_const() -> Tensor:
+            tensors = (batch.images, goal.labels, goal.targets, numbers[1])
+            return classifier.run(_linear_const, *tensors, **settings)
+
+        def run_adam(state: AdamState, begin: int, end: int) -> AdamState:
+            span = (np.int32(begin), np.int32(end))
+            return classifier.run(_run_adam, *tf.nest.flatten(state), *span, *numbers, **settings)
+
+        best = self.search_const(batch, settings["objective"], first_const, run_adam)
+        return self.shorten(classifier, batch, best, _LEAST_SHARE, self.num_bisections)
+
+    def search_const(
+        self,
+        batch: Batch,
+        objective: Objective,
+        first_const: Callable[[], Tensor],
+        run_adam: Callable[[AdamState, int, int], AdamState],
+    ) -> Attempt:
+        """Returns the best attempt over all c.
+
+        Args:
+            batch: n images.
+            objective: what is minimised.
+            first_const: returns (n,) c's to begin with.
+            run_adam: takes a state from the first step given to the second, and closes the images whose loss
+                has not fallen.
+        """
+        scale = objective.unit_length**2
+        if self.initial_const is None:
+            const = np.asarray(first_const())
+        else:
+            const = np.full(len(batch), self.initial_const / scale)
+        lower, upper = np.zeros(len(batch)), np.full(len(batch), np.inf)
+        best = Attempt.none(tf.convert_to_tensor(batch.images))
         for search_step in range(self.binary_search_steps):
             note(search_step / self.binary_search_steps)
             is_last = search_step == self.binary_search_steps - 1
             if is_last and self.binary_search_steps >= 10:
                 const = np.minimum(upper, _LARGEST_CONST)  # as Carlini and Wagner: the best c once more
-            state = self._start(classifier, chunk, const, best.images, least_norm, least_margin)
-            has_success = self._minimize(classifier, chunk, state, best, least_norm, least_margin)
+            state = self._minimise(start_state(batch, objective, const, best), run_adam)
+            best, has_success = state.best, np.asarray(state.has_success)
             upper = np.where(has_success, const, upper)
             lower = np.where(has_success, lower, const)
             const = np.where(np.isinf(upper), np.minimum(10 * const, _LARGEST_CONST), 0.5 * (lower + upper))
+        return best
 
-    def _initial_const(self, classifier: Classifier, chunk: Chunk) -> Array:
-        """Returns (n,) the first c of each image."""
-        if self.initial_const is not None:
-            return np.full(len(chunk.images), float(self.initial_const))
-
-        def run(images: Tensor, classes: Tensor) -> Tensor:
-            ones = tf.ones([tf.shape(images)[0]], tf.float64)
-            penalties, gradients, _ = self.assess_start(classifier, images, classes, ones)
-            downhill = self.free_pixels(classifier, images, -gradients)
-            return 2 * penalties / tf.square(norms(downhill))
-
-        key = ("initial_const", self._compiled_settings())
-        program = classifier.program(key, run, chunk.images.shape[1:], tf.TensorSpec([None], tf.int64))
-        const = program(*map(tf.convert_to_tensor, (chunk.images, chunk.classes))).numpy()
-        # Infinite where nothing moves f.
-        return np.where(np.isfinite(const), np.clip(const, 1e-8, _LARGEST_CONST), 1.0)
-
-    def _start(
-        self,
-        classifier: Classifier,
-        chunk: Chunk,
-        const: Array,
-        best: Array,
-        least_norm: Array,
-        least_margin: Array,
-    ) -> _State:
-        origins = tf.convert_to_tensor(chunk.images)
-        zeros = tf.zeros_like(origins)
-        return _State(
-            origins=origins,
-            classes=tf.convert_to_tensor(chunk.classes),
-            const=tf.convert_to_tensor(const),
-            variables=self.to_variables(classifier, origins),
-            momentum=zeros,
-            squares=zeros,
-            best=tf.convert_to_tensor(best),
-            least_norm=tf.convert_to_tensor(least_norm),
-            least_margin=tf.convert_to_tensor(least_margin),
-            has_success=tf.zeros([len(const)], tf.bool),
-            least_loss=tf.fill([len(const)], tf.constant(np.inf, tf.float64)),
-        )
-
-    def _minimize(
-        self,
-        classifier: Classifier,
-        chunk: Chunk,
-        state: _State,
-        best: BestAttempt,
-        least_norm: Array,
-        least_margin: Array,
-    ) -> Array:
-        """Runs Adam, updates the last three arguments in place, and returns (n,) where this c fools."""
-        has_success = np.zeros(len(chunk.images), bool)
-        rows = Rows(state, len(chunk.images))
+    def _minimise(self, state: AdamState, run_adam: Callable[[AdamState, int, int], AdamState]) -> AdamState:
+        """Returns the state at the end of a run of Adam."""
         # Adam's first steps, all of one length, may raise the loss before they lower it.
         length = max(math.ceil(self.steps / _NUM_CHECKS), _LEAST_LENGTH)
-        # One more than the steps: where the last one leads is looked at too.
-        for begin in range(0, self.steps + 1, length):
+        begin = 0
+
+        def advance(state: AdamState) -> tuple[AdamState, bool]:
+            nonlocal begin
+            # One more than the steps: where the last one leads is looked at too.
             end = min(begin + length, self.steps + 1)
-            rows.state, is_falling = self._run_adam(classifier, rows.state, begin, end)
-            # Rows that have finished may still be in the batch: what they find there is not theirs any more.
-            positions, is_open, state = rows.positions[rows.is_open], rows.is_open, rows.state
-            best.images[positions] = state.best.numpy()[is_open]
-            least_norm[positions] = state.least_norm.numpy()[is_open]
-            least_margin[positions] = state.least_margin.numpy()[is_open]
-            has_success[positions] = state.has_success.numpy()[is_open]
-            best.num_iterations[positions] += min(end, self.steps) - begin
+            spent = tf.where(state.is_open, np.int64(min(end, self.steps) - begin), np.int64(0))
+            state = run_adam(state, begin, end)
+            best = state.best._replace(num_iterations=state.best.num_iterations + spent)
+            is_open = state.is_open
             if self.abort_early:
-                rows.finish(~is_falling.numpy())
-                if not rows:
-                    break
-        return has_success
+                is_open &= state.least_loss < _PROGRESS * state.reference
+            begin = end
+            return state._replace(best=best, is_open=is_open), begin > self.steps
 
-    def _run_adam(self, classifier: Classifier, state: _State, begin: int, end: int) -> tuple[_State, Tensor]:
-        """Returns the state after the steps from `begin` to `end`, and (n,) whether the loss has fallen."""
+        return run_to_end(state, advance)
 
-        def run(*arguments: Tensor) -> tuple[_State, Tensor]:
-            *tensors, first, last = arguments
-            state = _State(*tensors)
 
-            def step(index: Tensor, reference: Tensor, state: _State) -> tuple[Tensor, Tensor, _State]:
-                loss, state = self._step(classifier, index, state)
-                # At the start of a run, its first loss is what later ones are measured by.
-                return index + 1, tf.where(tf.math.is_inf(reference), loss, reference), state
+def start_state(batch: Batch, objective: Objective, const: Array, best: Attempt) -> AdamState:
+    """Returns the state before the first step of a run of Adam."""
+    goal, origins = batch.goal, tf.convert_to_tensor(batch.images)
+    count, zeros = len(batch), tf.zeros_like(origins)
+    infinite = tf.fill([count], tf.constant(np.inf, tf.float64))
+    return AdamState(
+        origins=origins,
+        labels=tf.convert_to_tensor(goal.labels),
+        targets=tf.convert_to_tensor(goal.targets),
+        const=tf.convert_to_tensor(const),
+        variables=objective.to_variables(origins),
+        momentum=zeros,
+        squares=zeros,
+        has_success=tf.fill([count], False),
+        least_loss=infinite,
+        reference=infinite,
+        is_open=tf.fill([count], True),
+        best=best,
+    )
 
-            _, reference, state = tf.while_loop(
-                lambda index, *_: index < last, step, (first, state.least_loss, state)
-            )
-            return state, state.least_loss < _PROGRESS * reference
 
-        specifications = [tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype) for tensor in state]
-        number = tf.TensorSpec([], tf.int32)
-        program = classifier.program(
-            ("adam", self._compiled_settings()),
-            run,
-            tuple(state.origins.shape[1:]),
-            *specifications[1:],
-            number,
-            number,
-        )
-        return program(*state, tf.constant(begin), tf.constant(end))
+def assess(
+    target: Target, images: Tensor, goal: Goal, weight: Tensor, confidence: Tensor, objective: Objective
+) -> Assessment:
+    """Returns f at the images, with the gradient of weight (n,) · f."""
+    penalty: Tensor = None
 
-    def _compiled_settings(self) -> PenaltyAttack:
-        """Returns the attack with those settings alone that a program reads: how long Adam runs is data."""
-        return dataclasses.replace(self, steps=1, binary_search_steps=1, initial_const=1.0, abort_early=True)
+    def cotangents(logits: Tensor) -> Tensor:
+        nonlocal penalty
+        penalty, gradients = objective.penalty(tf.cast(logits, tf.float64), goal, confidence)
+        return gradients * weight[:, None]
 
-    def _step(self, classifier: Classifier, index: Tensor, state: _State) -> tuple[Tensor, _State]:
-        """Returns the loss (n,) at the variables, and the state after a step of Adam from them."""
-        images, slopes = self.to_images(classifier, state.variables)
-        penalties, gradients, margin = self.assess(classifier, images, state.classes, state.const)
-        offsets = images - state.origins
-        lengths = norms(offsets)
-        loss = tf.square(lengths) + state.const * penalties
-        gradients = (2 * offsets + gradients) * slopes
+    gradient, logits = pull_back(target, images, cotangents)
+    predictions, missing = answers(logits), goal.missing(logits) + confidence
+    # A confidence of 0 asks for a wrong answer, which a tie is not.
+    is_success = goal.is_reached(predictions) & ((missing < 0) | ((missing <= 0) & (confidence > 0)))
+    return Assessment(penalty, gradient, missing, is_success, predictions)
 
-        # κ = 0 asks for a wrong answer, which a tie is not.
-        is_success = margin <= 0 if self.margin_wanted > 0 else margin < 0
-        has_none = tf.math.is_inf(state.least_norm)
-        is_better = tf.where(is_success, lengths < state.least_norm, has_none & (margin < state.least_margin))
 
-        momentum = _DECAY * state.momentum + (1 - _DECAY) * gradients
-        squares = _SQUARE_DECAY * state.squares + (1 - _SQUARE_DECAY) * tf.square(gradients)
-        time = tf.cast(index + 1, images.dtype)
-        corrected = momentum / (1 - _DECAY**time)
-        scale = tf.sqrt(squares / (1 - _SQUARE_DECAY**time)) + _TINY
-        return loss, state._replace(
-            variables=self.restrict_variables(
-                classifier, state.variables - self.step_size * corrected / scale
-            ),
-            momentum=momentum,
-            squares=squares,
-            best=where_image(is_better, images, state.best),
-            least_norm=tf.where(is_success, tf.minimum(lengths, state.least_norm), state.least_norm),
-            least_margin=tf.minimum(margin, state.least_margin),
-            has_success=state.has_success | is_success,
-            least_loss=tf.minimum(loss, state.least_loss),
-        )
+def linear_const(found: Assessment, images: Tensor, objective: Objective) -> Tensor:
+    """Returns (n,) c = 2 f / ‖∇f‖², which would do if f were linear; 1 where nothing moves f."""
+    downhill = free_pixels(objective.bounds, images, -found.gradient)
+    const = 2 * found.penalty / tf.square(objective.unit_length * norms(downhill))
+    is_usable = tf.math.is_finite(const)
+    return tf.where(is_usable, tf.clip_by_value(const, _SMALLEST_CONST, _LARGEST_CONST), tf.ones_like(const))
 
-    def restrict_variables(self, classifier: Classifier, variables: Tensor) -> Tensor:
-        """Returns the variables within what the bounds allow; the default: they need no such care."""
-        return variables
+
+def _linear_const(
+    target: Target,
+    images: Tensor,
+    labels: Tensor,
+    targets: Tensor,
+    confidence: Tensor,
+    *,
+    kind: str,
+    objective: Objective,
+) -> Tensor:
+    weight = tf.ones([tf.shape(images)[0]], tf.float64)
+    found = assess(target, images, Goal(labels, targets, kind), weight, confidence, objective)
+    return linear_const(found, images, objective)
+
+
+def _run_adam(target: Target, *tensors: Tensor, kind: str, objective: Objective) -> AdamState:
+    """Returns the state after the steps from one number to another.
+
+    Args:
+        target: the net.
+        tensors: those of the state; the numbers of the first step and of the one after the last; the length
+            of a step; the confidence.
+        kind: of the goal.
+        objective: what is minimised.
+    """
+    *flat, first, last, step_size, confidence = tensors
+    state: AdamState = state_of(AdamState, flat)
+    goal = Goal(state.labels, state.targets, kind)
+
+    def take_step(index: Tensor, state: AdamState) -> tuple[Tensor, AdamState]:
+        images, slopes = objective.to_images(state.variables)
+        found = assess(target, images, goal, state.const, confidence, objective)
+        return index + 1, adam_step(index, state, images, slopes, found, step_size, objective)
+
+    state = state._replace(reference=state.least_loss)
+    _, state = tf.while_loop(lambda index, _: index < last, take_step, (first, state))
+    return state
+
+
+def adam_step(
+    index: Tensor,
+    state: AdamState,
+    images: Tensor,
+    slopes: Tensor,
+    found: Assessment,
+    step_size: Tensor,
+    objective: Objective,
+) -> AdamState:
+    """Returns the state after a step of Adam, with the images that it stands at offered to the best.
+
+    Args:
+        index: the number of the step, from 0.
+        state: before it.
+        images: (n, h, w, c) where Adam stands, and
+        slopes: (n, h, w, c) their derivatives in the variables.
+        found: the penalty there; its gradient weighted by c.
+        step_size: of Adam.
+        objective: what is minimised.
+    """
+    dtype, unit_length = images.dtype, objective.unit_length
+    offsets = (images - state.origins) / unit_length
+    lengths = norms(offsets)
+    loss = tf.square(lengths) + state.const * found.penalty
+    gradients = (2 * offsets + found.gradient * unit_length) * (slopes / unit_length)
+    # Of a net with infinite slopes.
+    gradients = tf.where(tf.math.is_finite(gradients), gradients, tf.zeros_like(gradients))
+    cost = tf.where(found.is_success, lengths, found.missing)
+    best = state.best.offer(images, found.predictions, found.is_success, cost, state.is_open)
+
+    momentum = _DECAY * state.momentum + (1 - _DECAY) * gradients
+    squares = _SQUARE_DECAY * state.squares + (1 - _SQUARE_DECAY) * tf.square(gradients)
+    time = tf.cast(index + 1, dtype)
+    corrected = momentum / (1 - _DECAY**time)
+    scale = tf.sqrt(squares / (1 - _SQUARE_DECAY**time)) + _TINY
+    variables = objective.clip_variables(state.variables - tf.cast(step_size, dtype) * corrected / scale)
+    return state._replace(
+        variables=tf.ensure_shape(variables, state.variables.shape),
+        momentum=momentum,
+        squares=squares,
+        best=best,
+        has_success=state.has_success | (found.is_success & state.is_open),
+        # At the start of a run, its first loss is what later ones are measured by.
+        reference=tf.where(tf.math.is_inf(state.reference), loss, state.reference),
+        least_loss=tf.minimum(loss, state.least_loss),
+    )

@@ -9,15 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.attacks.attack import Attack
-from keras_fisher.attacks.judgement import answers
+from keras_fisher.attacks.attack import Attack, logits_of
+from keras_fisher.attacks.attempt import answers
 from keras_fisher.checks import check_flag, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class TransferMatrix:
     """Which images, crafted on one classifier, fool another: rows are tested on, columns crafted from."""
 
@@ -43,6 +43,10 @@ class TransferMatrix:
         """(m, m) the same over the images of a column that fool their own classifier: 1 on the diagonal."""
         counted = self.success[..., self.is_counted]
         return _share(counted, np.diagonal(counted).T[None])
+
+    def __repr__(self) -> str:
+        names = ", ".join(self.names)
+        return f"TransferMatrix({names}; n={len(self.is_counted)}, num_images={self.num_images})"
 
 
 def _share(success: Array, among: Array) -> Array:
@@ -107,34 +111,23 @@ def transfer_matrix(
     )
     success = np.zeros((len(nets), len(nets), len(first.images)), bool)
     for column, (name, net) in enumerate(track(nets.items(), "transfer", len(nets), progress)):
-        chunk = gathered[name]
-        crafted = attack(
-            net,
-            chunk.images,
-            chunk.labels,
-            targets=_given_targets(attack, chunk.targets),
-            batch_size=batch_size,
-        )
+        batch = gathered[name]
+        given = batch.targets if attack.targeted or attack.chooses_targets else None
+        crafted = attack(net, batch.images, batch.labels, targets=given, batch_size=batch_size)
         for row, tested in enumerate(nets.values()):
             if row == column:
                 success[row, column] = crafted.success
             else:
                 # Past the check of bounds: the attack may not clip.
-                predictions = _predict(tested, crafted.images, chunk.labels, batch_size)
-                success[row, column] = chunk.is_fooled(predictions)
+                predictions = _predict(tested, crafted.images, batch_size)
+                success[row, column] = batch.goal.is_reached(predictions)
     return TransferMatrix(tuple(nets), is_counted, success)
 
 
-def _given_targets(attack: Attack, targets: Array | None) -> Array | None:
-    return targets if attack.targeted or attack.chooses_targets else None
-
-
-def _predict(classifier: Classifier, images: Array, labels: Array, batch_size: int | None) -> Array:
+def _predict(classifier: Classifier, images: Array, batch_size: int | None) -> Array:
     size = batch_size or classifier.default_batch_size()
-    images = images.astype(classifier.image_dtype.as_numpy_dtype, copy=False)
     starts = range(0, len(images), size)
-    parts = [answers(classifier, images[at : at + size], labels[at : at + size])[0] for at in starts]
-    return np.concatenate(parts)
+    return np.concatenate([answers(logits_of(classifier, images[at : at + size])) for at in starts])
 
 
 def _check_classifiers(classifiers: Any) -> dict[str, Classifier]:

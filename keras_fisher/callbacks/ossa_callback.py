@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import PGD, FixedEpsilonAttack
-from keras_fisher.attacks.fixed_epsilon_attack import check_fixed_epsilon
+from keras_fisher.attacks.attack import check_fixed_epsilon
 from keras_fisher.callbacks.best_checkpoint import BestCheckpoint
 from keras_fisher.callbacks.class_indices import class_indices
 from keras_fisher.callbacks.pixel_range import PixelRange

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks import FixedEpsilonAttack
-from keras_fisher.attacks.chunk import gather
+from keras_fisher.attacks.batch import gather
 from keras_fisher.callbacks.class_indices import class_indices
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
@@ -37,8 +37,8 @@ class RobustValidation:
         self._classifier = classifier
         images = classifier.check(images, "validation_data")
         indices: Any = class_indices(labels, classifier.num_classes)
-        chunk = gather(classifier, images, indices.numpy())
-        self._images, self._labels = chunk.images, chunk.labels
+        batch = gather(classifier, images, indices.numpy())
+        self._images, self._labels = batch.images, batch.labels
 
     def logs(self) -> dict[str, float]:
         """Returns the numbers of the present weights, under the names that a Keras log has for them."""

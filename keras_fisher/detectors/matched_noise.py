@@ -7,8 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.attacks import RandomNoise
-from keras_fisher.attacks.chunk import Chunk, split
+from keras_fisher.attacks import Batch, RandomNoise
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.typing import Array
@@ -55,12 +54,11 @@ def matched_noise(classifier: Classifier | keras.Model, images: Array, norms: Ar
     norms = _check_norms(norms, len(images))
     attack = RandomNoise(seed=check_integer("seed", seed, 0))
     # Noise has no use for labels.
-    everything = Chunk(
-        images=images, labels=np.zeros(len(images), np.int64), positions=np.arange(len(images))
-    )
-    chunks = split(classifier, everything, None)
+    labels, positions = np.zeros(len(images), np.int64), np.arange(len(images))
+    everything = Batch(images=images, labels=labels, positions=positions)
+    batches = everything.split(classifier.default_batch_size())
     return np.concatenate(
-        [images[:0], *(_match(attack, classifier, chunk, norms[chunk.positions]) for chunk in chunks)]
+        [images[:0], *(_match(attack, classifier, batch, norms[batch.positions]) for batch in batches)]
     )
 
 
@@ -75,12 +73,17 @@ def _check_norms(norms: Any, num_images: int) -> Array:
     return array.astype(np.float64)
 
 
-def _match(attack: RandomNoise, classifier: Classifier, chunk: Chunk, norms: Array) -> Array:
-    """Returns one chunk with noise."""
-    directions = attack.prepare(classifier, chunk)[:, 0]
+def _match(attack: RandomNoise, classifier: Classifier, batch: Batch, norms: Array) -> Array:
+    """Returns one batch with noise."""
+    directions = np.asarray(attack.prepare(classifier, batch).directions)[:, 0]
+    lower, upper = (-np.inf, np.inf) if classifier.bounds is None else classifier.bounds
+
+    def end(epsilon: Array) -> Array:
+        lengths = epsilon.astype(directions.dtype).reshape(-1, *[1] * (directions.ndim - 1))
+        return np.clip(batch.images + lengths * directions, *np.asarray([lower, upper], directions.dtype))
 
     def is_short(epsilon: Array) -> Array:
-        difference = attack.step(classifier, chunk, directions, epsilon).astype(np.float64) - chunk.images
+        difference = end(epsilon).astype(np.float64) - batch.images
         return np.linalg.norm(difference.reshape(len(difference), -1), axis=-1) < norms
 
     below, above = norms, norms  # Clipping only shortens.
@@ -93,4 +96,4 @@ def _match(attack: RandomNoise, classifier: Classifier, chunk: Chunk, norms: Arr
         middle = 0.5 * (below + above)
         short = is_short(middle)
         below, above = np.where(short, middle, below), np.where(short, above, middle)
-    return attack.step(classifier, chunk, directions, above)
+    return end(above)

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks import OSSA, FixedEpsilonAttack
-from keras_fisher.attacks.gradients import where_image
-from keras_fisher.attacks.graph_target import GraphTarget
+from keras_fisher.attacks import FixedEpsilonAttack
+from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.checks import check_integer, check_real, message
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher.solvers import Solver
@@ -106,13 +105,11 @@ class OSSALayer(keras.layers.Layer):
         self.seed = seed
         self.model = network
         self._reading = reading
-        self._target = GraphTarget(
+        self._target = Target(
             ParameterFunction(network, reading), int(network.output_shape[-1]), check_bounds(bounds)
         )
-        if isinstance(self.attack, OSSA):
-            solver_used = self.attack.training_solver(self._target.num_classes)
-            # Keras asks where it is to choose whether to compile with XLA.
-            self.supports_jit = solver_used.has_static_shapes
+        # Keras asks where it is to choose whether to compile with XLA.
+        self.supports_jit = self.attack.has_static_shapes(self._target.num_classes)
         self._epsilon = self._scalar("epsilon", epsilon)
         self._share = self._scalar("share", 1.0)
         self._step = self._scalar("step", 0, dtype="int32")
@@ -183,7 +180,7 @@ class OSSALayer(keras.layers.Layer):
         epsilon = tf.where(is_moved, tf.cast(self._epsilon, tf.float64), tf.constant(0.0, tf.float64))
         # Whatever is outside, NaN too, is kept from the attack.
         start = where_image(is_inside, chosen, tf.fill(tf.shape(chosen), tf.cast(self._lowest, chosen.dtype)))
-        moved = self.attack.perturb_tensor(self._target, start, classes, epsilon, random)
+        moved = self.attack.perturb(self._target, start, classes, epsilon, random)
         moved = tf.tensor_scatter_nd_update(fixed, rows[:, None], where_image(is_moved, moved, chosen))
         moved = tf.stop_gradient(moved[: tf.shape(images)[0]])
         # The gradient in the images is that of the identity, the value exactly the perturbed one.

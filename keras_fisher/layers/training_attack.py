@@ -7,22 +7,21 @@ from typing import Any
 
 from keras_fisher import attacks
 from keras_fisher.attacks import OSSA, FixedEpsilonAttack
-from keras_fisher.attacks.fixed_epsilon_attack import check_fixed_epsilon
+from keras_fisher.attacks.attack import check_fixed_epsilon
 from keras_fisher.checks import message
 from keras_fisher.fisher.solvers import Solver
 
-_KINDS = [kind for name in attacks.__all__ if isinstance(kind := getattr(attacks, name), type)]
-_NAMES = ", ".join(
-    sorted(kind.__name__ for kind in _KINDS if issubclass(kind, FixedEpsilonAttack) and kind.works_on_tensors)
-)
+_PUBLIC = [getattr(attacks, name) for name in attacks.__all__]
+_KINDS = [kind for kind in _PUBLIC if isinstance(kind, type) and issubclass(kind, FixedEpsilonAttack)]
+_NAMES = ", ".join(sorted(kind.__name__ for kind in _KINDS if kind.works_in_training))
 
 
 def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedEpsilonAttack:
-    """Returns the attack with this epsilon, one that works on tensors; None is OSSA with this solver.
+    """Returns the attack with this epsilon, one that works in training; None is OSSA with this solver.
 
     Raises:
         TypeError: no attack with an epsilon.
-        ValueError: one that does not work on tensors or is targeted, an epsilon that contradicts the
+        ValueError: one that does not work in training or is targeted, an epsilon that contradicts the
             attack's own, or a solver beside an attack.
     """
     if attack is None:
@@ -31,15 +30,14 @@ def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedE
         return ossa
     attack = check_fixed_epsilon(attack)
     name = type(attack).__name__
-    if not attack.works_on_tensors:
+    if not attack.works_in_training:
         raise ValueError(message("attack", f"be one of {_NAMES} in training", name))
     if attack.targeted:
         raise ValueError(message("attack", "be untargeted in training", f"{name}(targeted=True)"))
     if solver != "auto":
         remedy = "Pass kf.attacks.OSSA(solver=...)." if isinstance(attack, OSSA) else f"{name} has none."
         raise ValueError(message("solver", 'be "auto" beside an attack', repr(solver), remedy))
-    own = {field.name: field.default for field in dataclasses.fields(attack)}["epsilon"]
-    if attack.epsilon not in (own, epsilon):
+    if attack.epsilon not in (None, epsilon):
         remedy = f"Leave the attack's own epsilon out: {name}()."
         rule = f"agree with `epsilon` = {epsilon:g} if it has an epsilon of its own"
         raise ValueError(message("attack", rule, f"{name}(epsilon={attack.epsilon:g})", remedy))

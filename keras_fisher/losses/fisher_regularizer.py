@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import OSSA
-from keras_fisher.attacks.graph_target import GraphTarget
 from keras_fisher.checks import check_integer, check_option, check_real
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
@@ -46,8 +45,8 @@ class FisherRegularizer:
         seed: of the random vectors of "trace".
 
     Call arguments:
-        model: a Classifier or a keras.Model, run in inference mode. Make a Classifier once for a loop of your
-            own: a keras.Model is tried out at every call.
+        model: a Classifier, its `target` or a keras.Model, run in inference mode. Make a Classifier once for
+            a loop of your own: a keras.Model is tried out at every call.
         images: (batch, h, w, c), unchecked.
         step: of "trace": numbers the random vectors, to be another one each time.
 
@@ -84,22 +83,22 @@ class FisherRegularizer:
         OSSA(self.epsilon, solver=self.solver)  # checks both
 
     def __call__(
-        self, model: Classifier | GraphTarget | keras.Model, images: Tensor, step: Tensor | int = 0
+        self, model: Classifier | Target | keras.Model, images: Tensor, step: Tensor | int = 0
     ) -> Tensor:
         """Returns the weighted mean of the penalty over the images."""
         with tf.init_scope():  # A model is tried out, also while a graph is made.
-            target = model if isinstance(model, GraphTarget) else as_classifier(model)
+            target = model if isinstance(model, Target) else as_classifier(model).target
         penalties = self.per_image(target, tf.convert_to_tensor(images), step)
         # Of no images, as a replica may get in a last batch: 0.
         count = tf.cast(tf.size(penalties), penalties.dtype)
         return self.weight * tf.math.divide_no_nan(tf.reduce_sum(penalties), count)
 
-    def per_image(self, target: Classifier | GraphTarget, images: Tensor, step: Tensor | int = 0) -> Tensor:
+    def per_image(self, target: Target, images: Tensor, step: Tensor | int = 0) -> Tensor:
         """Returns the penalty of each image, (batch,) float64, without the weight."""
         random = tf.stack([tf.constant(self.seed), tf.cast(step, tf.int32)])
         if self.penalty == "kl":
             return self._divergence(target, images, random)
-        operator = PullbackOperator(Target(target.parameters, target.num_classes), images)
+        operator = PullbackOperator(target, images)
         if self.penalty == "trace":
             shape = tf.stack([operator.batch_size, operator.factor_dim])
             signs = tf.random.stateless_uniform(shape, random, 0, 2, tf.int32)
@@ -110,9 +109,9 @@ class FisherRegularizer:
         rows = tf.cast(rows, tf.float64)
         return tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
 
-    def _left_vectors(self, target: Classifier | GraphTarget, images: Tensor) -> Tensor:
+    def _left_vectors(self, target: Target, images: Tensor) -> Tensor:
         """Returns u = R v / ‖R v‖ (batch, classes) of the top eigenvector v: λ₁ = ‖Rᵀu‖², R = Lᵀ J."""
-        operator = PullbackOperator(Target(target.parameters, target.num_classes), images)
+        operator = PullbackOperator(target, images)
         # A fourth product leaves a better left vector than the three of an attack.
         quick = FixedGolubKahan(num_products=4)
         is_auto = self.solver == "auto"
@@ -124,11 +123,11 @@ class FisherRegularizer:
             return normalize(operator.apply(vectors[:, 0]))[0]
         return left[:, 0]
 
-    def _divergence(self, target: Classifier | GraphTarget, images: Tensor, random: Tensor) -> Tensor:
+    def _divergence(self, target: Target, images: Tensor, random: Tensor) -> Tensor:
         epsilon = tf.fill([tf.shape(images)[0]], tf.constant(self.epsilon, tf.float64))
         attack = OSSA(self.epsilon, solver=self.solver)
-        moved = tf.stop_gradient(attack.perturb_tensor(target, images, None, epsilon, random))
+        moved = tf.stop_gradient(attack.perturb(target, images, None, epsilon, random))
         log_p, log_q = (
-            tf.nn.log_softmax(tf.cast(target.parameters(part), tf.float64)) for part in (images, moved)
+            tf.nn.log_softmax(tf.cast(target.logits(part), tf.float64)) for part in (images, moved)
         )
         return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)

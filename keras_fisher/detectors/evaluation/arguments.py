@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_fisher.attacks.attack_result import AttackResult
+from keras_fisher.attacks import AttackResult
 from keras_fisher.checks import check_option, check_real, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.detector import Detector

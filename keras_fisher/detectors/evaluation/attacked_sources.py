@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_fisher.attacks.attack_result import AttackResult
+from keras_fisher.attacks import AttackResult
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.matched_noise import matched_noise

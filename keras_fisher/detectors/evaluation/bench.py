@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from keras_fisher.attacks.attack_result import AttackResult
+from keras_fisher.attacks import AttackResult
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.evaluation.attacked_sources import AttackedSources, add_noise, check_result

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from keras_fisher.artefacts import versions
-from keras_fisher.attacks.attack_result import AttackResult
-from keras_fisher.attacks.chunk import gather
+from keras_fisher.attacks import AttackResult
+from keras_fisher.attacks.batch import gather
 from keras_fisher.checks import check_flag, check_integer, check_option
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.evaluation.arguments import (

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_fisher.attacks.gradients import where_image
+from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.detectors.features import Feature, ImageView

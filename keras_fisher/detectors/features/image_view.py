@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_fisher.attacks.gradients import where_image
+from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds

@@ -1,4 +1,4 @@
-"""Stand-ins for detectors where their gradient is needed, as `kf.attacks.DetectorAware` does."""
+"""Stand-ins for detectors where their gradient is needed, as `kf.adaptive.DetectorAware` does."""
 
 from keras_fisher.detectors.surrogates.detector_surrogate import DetectorSurrogate
 from keras_fisher.detectors.surrogates.distilled_surrogate import DistilledSurrogate

@@ -8,6 +8,7 @@ from typing import Any, final
 from sklearn.exceptions import NotFittedError
 
 from keras_fisher.checks import message
+from keras_fisher.classifiers import Programs
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.features import ImageView
 from keras_fisher.fisher.solvers import SOLVERS
@@ -31,6 +32,8 @@ class DetectorSurrogate(abc.ABC):
 
     def __init__(self, detector: FeatureDetector) -> None:
         self.detector = check_feature_detector(detector)
+        #: What attacks compile of it, which goes with it.
+        self.programs = Programs(self)
 
     @abc.abstractmethod
     def log_odds_of(self, features: Tensor) -> Tensor:
@@ -61,7 +64,7 @@ def check_feature_detector(detector: Any) -> FeatureDetector:
         NotFittedError: it is not fitted.
     """
     if not isinstance(detector, FeatureDetector):
-        remedy = "Of any other, kf.attacks.DetectorAware(detector) asks scores alone."
+        remedy = "Of any other, kf.adaptive.DetectorAware(detector) asks scores alone."
         rule = "be a FeatureDetector, such as FisherDetector"
         raise TypeError(message("detector", rule, repr(detector), remedy))
     if not hasattr(detector, "head_"):

@@ -15,7 +15,6 @@ from foolbox.distances import Distance, l2
 from foolbox.models.tensorflow import TensorFlowModel
 
 from keras_fisher.attacks import Attack, FixedEpsilonAttack
-from keras_fisher.attacks.chunk import split
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.foreign import check_instance, classifier_of, labels_and_targets
@@ -184,12 +183,13 @@ def _at_each_epsilon(call: _Call) -> Callable[[float], Array]:
     """
     attack, classifier = call.attack, call.classifier
     everything = attack.gather(classifier, call.images, call.labels, call.targets, None)
-    prepared = [(chunk, attack.prepare(classifier, chunk)) for chunk in split(classifier, everything, None)]
+    batches = list(everything.split(classifier.default_batch_size()))
+    prepared = [(batch, attack.prepare(classifier, batch)) for batch in batches]
 
     def at_epsilon(epsilon: float) -> Array:
         moved = [
-            attack.perturb(classifier, chunk, rows, np.full(len(chunk.images), epsilon)).images
-            for chunk, rows in prepared
+            attack.attempt(classifier, batch, rows, np.full(len(batch), epsilon)).images
+            for batch, rows in prepared
         ]
         return np.concatenate(moved)
 

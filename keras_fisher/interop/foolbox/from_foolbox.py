@@ -17,8 +17,7 @@ from foolbox.attacks.ead import EADAttack
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.models.tensorflow import TensorFlowModel
 
-from keras_fisher.attacks import Attempt, Chunk, FixedEpsilonAttack, MinimumNormAttack
-from keras_fisher.attacks.best_attempt import BestAttempt
+from keras_fisher.attacks import Attempt, Batch, FixedEpsilonAttack, MinimumNormAttack, attempt_at
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.interop.foreign import check_instance
@@ -101,16 +100,17 @@ class FoolboxFixedEpsilonAttack(FixedEpsilonAttack):
     def check_classifier(self, classifier: Classifier) -> None:
         _check_bounded(classifier)
 
-    def prepare(self, classifier: Classifier, chunk: Chunk) -> None:
-        return None
+    def prepare(self, classifier: Classifier, batch: Batch) -> Array:
+        return attempt_at(classifier, batch, batch.images).predictions
 
-    def perturb(self, classifier: Classifier, chunk: Chunk, prepared: Any, epsilon: Array) -> Attempt:
-        best = BestAttempt(chunk)
+    def attempt(self, classifier: Classifier, batch: Batch, prepared: Array, epsilon: Array) -> Attempt:
+        images, num_calls = batch.images.copy(), np.zeros(len(batch), np.int64)
         for value in np.unique(epsilon[epsilon > 0]):
             rows = np.flatnonzero(epsilon == value)
-            found = _call_foolbox(self.attack, classifier, chunk.select(rows), float(value), self.seed)
-            best.images[rows], best.num_iterations[rows] = found
-        return best.attempt(classifier, chunk)
+            found = _call_foolbox(self.attack, classifier, batch.select(rows), float(value), self.seed)
+            images[rows], num_calls[rows] = found
+        attempt = attempt_at(classifier, batch, images, num_calls)
+        return attempt._replace(clean_predictions=np.array(prepared))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,8 +142,9 @@ class FoolboxMinimumNormAttack(MinimumNormAttack):
     def check_classifier(self, classifier: Classifier) -> None:
         _check_bounded(classifier)
 
-    def search(self, classifier: Classifier, chunk: Chunk, best: BestAttempt) -> None:
-        best.images, best.num_iterations = _call_foolbox(self.attack, classifier, chunk, None, self.seed)
+    def search(self, classifier: Classifier, batch: Batch) -> Attempt:
+        images, num_calls = _call_foolbox(self.attack, classifier, batch, None, self.seed)
+        return attempt_at(classifier, batch, images, num_calls)
 
 
 def _takes_epsilon(attack: FoolboxAttack) -> bool:
@@ -175,14 +176,14 @@ def _check_bounded(classifier: Classifier) -> None:
 
 
 def _call_foolbox(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None, seed: int
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None, seed: int
 ) -> tuple[Array, Array]:
     """Returns (n, h, w, c) images that Foolbox makes, and (n,) int64, how often it called the model for them.
 
     Args:
         attack: of Foolbox.
         classifier: one with bounds.
-        chunk: n images, with targets if they are sought.
+        batch: n images, with targets if they are sought.
         epsilon: in the norm of the attack; None for an attack without.
         seed: of TensorFlow's and NumPy's global random states.
 
@@ -190,18 +191,18 @@ def _call_foolbox(
         ValueError: an attack that cannot do what is asked, or what Foolbox raises.
     """
     with _seeded(seed):
-        images, num_calls = _call(attack, classifier, chunk, epsilon)
+        images, num_calls = _call(attack, classifier, batch, epsilon)
     flat = images.reshape(len(images), -1)
     is_failure = ~np.isfinite(flat).all(axis=-1)
     if isinstance(_unrepeated(attack), (L2CarliniWagnerAttack, EADAttack)):
         # What these return for a failure. Foolbox asks the model whether it is fooled by it.
         is_failure |= (flat == 0).all(axis=-1)
-    images[is_failure] = chunk.images[is_failure]
+    images[is_failure] = batch.images[is_failure]
     return np.clip(images, *np.asarray(classifier.bounds, images.dtype)), num_calls
 
 
 def _call(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None
 ) -> tuple[Array, Array]:
     num_calls = 0
 
@@ -211,13 +212,13 @@ def _call(
         return tf.cast(classifier.run(_logits, tf.cast(images, classifier.image_dtype)), tf.float32)
 
     # Several attacks of Foolbox fail in float64: it always works in float32, between bounds of that type.
-    inputs = tf.constant(chunk.images, tf.float32)
+    inputs = tf.constant(batch.images, tf.float32)
     lower, upper = (float(bound) for bound in np.asarray(classifier.bounds, np.float32))
     # The device is that of Foolbox's dummy tensor, which nothing here uses; None looks for GPUs, at length.
     wrapped = TensorFlowModel(model, bounds=(lower, upper), device="/CPU:0")
-    criterion = Misclassification(tf.constant(chunk.labels))
-    if chunk.only_targets:
-        criterion = TargetedMisclassification(tf.constant(chunk.targets))
+    criterion = Misclassification(tf.constant(batch.labels))
+    if batch.only_targets:
+        criterion = TargetedMisclassification(tf.constant(batch.targets))
     found: Any
     try:
         _, found, _ = attack(wrapped, inputs, criterion, epsilons=epsilon)
@@ -225,11 +226,11 @@ def _call(
         reason = str(error)
         if reason == "unsupported criterion":
             rule = f"be what {type(attack).__name__} can do"
-            raise ValueError(message("targeted", rule, chunk.only_targets)) from error
+            raise ValueError(message("targeted", rule, batch.only_targets)) from error
         if "init_attack failed" not in reason:
             raise
-        return _call_in_halves(attack, classifier, chunk, epsilon)
-    images = np.array(found.numpy(), chunk.images.dtype)
+        return _call_in_halves(attack, classifier, batch, epsilon)
+    images = np.array(found.numpy(), batch.images.dtype)
     # Each time it is done, Foolbox calls the model once more to judge.
     num_calls -= attack.times if isinstance(attack, Repeated) else 1
     return images, np.full(len(images), num_calls)
@@ -240,14 +241,14 @@ def _logits(target: Target, images: Tensor) -> Tensor:
 
 
 def _call_in_halves(
-    attack: FoolboxAttack, classifier: Classifier, chunk: Chunk, epsilon: float | None
+    attack: FoolboxAttack, classifier: Classifier, batch: Batch, epsilon: float | None
 ) -> tuple[Array, Array]:
     """Returns what `_call` does, where one image without a starting point makes Foolbox give up the batch."""
-    count = len(chunk.images)
+    count = len(batch.images)
     if count == 1:
-        return chunk.images.copy(), np.zeros(1, np.int64)
+        return batch.images.copy(), np.zeros(1, np.int64)
     halves = np.arange(count // 2), np.arange(count // 2, count)
-    parts = [_call(attack, classifier, chunk.select(half), epsilon) for half in halves]
+    parts = [_call(attack, classifier, batch.select(half), epsilon) for half in halves]
     images, num_calls = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     return images, num_calls
 

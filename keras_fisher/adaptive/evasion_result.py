@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
-from keras_fisher.attacks.attack_result import AttackResult
-from keras_fisher.attacks.attempt import Attempt
+from keras_fisher.attacks import AttackResult
 from keras_fisher.typing import Array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False, kw_only=True)
 class EvasionResult(AttackResult):
     """Perturbed images, with what the classifier and the detector make of them."""
 
@@ -35,10 +34,5 @@ class EvasionResult(AttackResult):
         """Images that the detector lets pass over all images, fooled or not; NaN for none."""
         return float(self.undetected.mean()) if len(self.undetected) else float("nan")
 
-
-@dataclasses.dataclass(frozen=True)
-class EvasionAttempt(Attempt):
-    """Perturbed images of one chunk, not yet judged, and what they cost in questions."""
-
-    #: (n,) int64, how often the detector was asked for the score of an image.
-    num_queries: Array
+    def _summary(self) -> str:
+        return f"{super()._summary()}, evasion_rate={self.evasion_rate:.3g}"

@@ -7,7 +7,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.chunk import Chunk
+from keras_fisher.checks import message
+from keras_fisher.classifiers import Programs
 from keras_fisher.typing import Array, Tensor
 
 #: Probabilities nearer to 0 and 1 count as this: forests give exact zeros. Next to 1 float64 tells no less.
@@ -53,18 +54,18 @@ class SelfJudged:
 
 
 class DetectorOracle:
-    """The answers of a detector to the images of one chunk, and how many there were.
+    """The answers of a detector to the images of one batch, and how many there were.
 
     Args:
         detector: what judges.
-        chunk: whose images are asked about.
+        positions: (n,) ascending, of the images in what the caller of the attack passed.
     """
 
-    def __init__(self, detector: ScoringDetector, chunk: Chunk) -> None:
+    def __init__(self, detector: ScoringDetector, positions: Array) -> None:
         self.detector = detector
-        self._positions = chunk.positions
+        self._positions = positions
         #: (n,) int64
-        self.num_queries: Array = np.zeros(len(chunk.images), np.int64)
+        self.num_queries: Array = np.zeros(len(positions), np.int64)
 
     def excess(self, positions: Array, images: Array) -> Array:
         """Returns (m,) float64, by how much the log odds exceed those of the threshold: below 0 undetected.
@@ -85,3 +86,37 @@ def log_odds_of(probabilities: Array | float) -> Array:
     """Returns log p − log(1 − p), finite."""
     clipped = np.clip(probabilities, _LEAST_PROBABILITY, 1 - _LEAST_PROBABILITY)
     return np.log(clipped) - np.log1p(-clipped)
+
+
+def check_detector(argument: str, detector: object) -> ScoringDetector:
+    """Returns the detector, one that can be asked.
+
+    Raises:
+        TypeError: it gives no scores.
+        ValueError: it is not fitted.
+    """
+    if isinstance(detector, type) or not hasattr(detector, "score_samples"):
+        remedy = "Detectors: kf.FisherDetector, kf.load_detector(path)."
+        raise TypeError(message(argument, "give scores of images", repr(detector), remedy))
+    if not isinstance(detector, ScoringDetector):
+        remedy = "Call fit(clean, adversarial) first."
+        raise ValueError(message(argument, "be fitted", "one without a threshold_", remedy))
+    return detector
+
+
+def log_odds_gradient(surrogate: Surrogate, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the log odds (n,) float64 and their gradient (n, h, w, c), zero where it is not finite."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        log_odds = surrogate.log_odds(images)
+    gradient = tape.gradient(log_odds, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    # Second derivatives of a saturated net may overflow: no direction is better than a wrong one.
+    return log_odds, tf.where(tf.math.is_finite(gradient), gradient, tf.zeros_like(gradient))
+
+
+def programs_of(surrogate: Any) -> Programs:
+    """Returns the compiled programs of a surrogate, which it holds: they go with it."""
+    programs = getattr(surrogate, "programs", None)
+    if not isinstance(programs, Programs):
+        programs = surrogate.programs = Programs(surrogate)
+    return programs

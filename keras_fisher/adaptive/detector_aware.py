@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from keras_fisher.attacks.attack import Attack
-from keras_fisher.attacks.attempt import Attempt
-from keras_fisher.attacks.carlini_wagner import CarliniWagner
-from keras_fisher.attacks.chunk import Chunk
-from keras_fisher.attacks.detector_guide import DetectorGuide, SurrogateGuide
-from keras_fisher.attacks.detector_oracle import DetectorOracle, ScoringDetector, SelfJudged, log_odds_of
-from keras_fisher.attacks.evasion_result import EvasionAttempt, EvasionResult
-from keras_fisher.attacks.evasive_carlini_wagner import EvasiveCarliniWagner
-from keras_fisher.attacks.evasive_pgd import EvasivePGD
-from keras_fisher.attacks.judgement import judge
-from keras_fisher.attacks.pgd import PGD
-from keras_fisher.attacks.score_gradient import ScoreGradient, check_detector
+from keras_fisher.adaptive.detector_oracle import (
+    DetectorOracle,
+    ScoringDetector,
+    SelfJudged,
+    check_detector,
+    log_odds_of,
+)
+from keras_fisher.adaptive.evasion_result import EvasionResult
+from keras_fisher.adaptive.evasive_carlini_wagner import EvasiveCarliniWagner
+from keras_fisher.adaptive.evasive_pgd import EvasivePGD
+from keras_fisher.adaptive.score_gradient import DetectorGuide, ScoreGradient, SurrogateGuide
+from keras_fisher.attacks import PGD, Attack, Attempt, Batch, CarliniWagner
+from keras_fisher.attacks.attack import judge
 from keras_fisher.checks import check_option, check_real, message
 from keras_fisher.classifiers import Classifier
+from keras_fisher.typing import Array
 
 #: Settings by name: two goals need more steps than one.
 _METHODS: dict[str, PGD | CarliniWagner] = {
     "pgd": PGD(steps=100),
     "carlini_wagner": CarliniWagner(steps=200, step_size=0.02, binary_search_steps=6),
 }
+
+
+class _EvasionAttempt(NamedTuple):
+    """An attempt, with arrays, and what it cost in questions."""
+
+    attempt: Attempt
+    num_queries: Array  # (n,) int64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +80,7 @@ class DetectorAware(Attack):
         >>> plain = kf.attacks.PGD(epsilon=2.0)(classifier, images[:40], labels[:40])
         >>> detector = kf.FisherDetector(classifier, head="gaussian_nb")
         >>> detector = detector.fit(images[:40][plain.success], plain.images[plain.success])
-        >>> attack = kf.attacks.DetectorAware(surrogate_of(detector), epsilon=2.0)
+        >>> attack = kf.adaptive.DetectorAware(surrogate_of(detector), epsilon=2.0)
         >>> result = attack(classifier, images[40:48], labels[40:48])
         >>> result.evaded.shape, bool(result.evasion_rate > 0.5)
         ((8,), True)
@@ -111,22 +120,24 @@ class DetectorAware(Attack):
             remedy = "Make one: kf.detectors.surrogates.surrogate_of(detector, labelled)."
             raise ValueError(message("target", "be a surrogate for CarliniWagner", repr(self.target), remedy))
 
-    def run(self, classifier: Classifier, chunk: Chunk) -> Attempt:
-        oracle = DetectorOracle(self.judge, chunk)
-        attempt = self._attack(oracle).run(classifier, chunk)
-        return EvasionAttempt(attempt.images, attempt.predictions, attempt.num_iterations, oracle.num_queries)
+    def run(self, classifier: Classifier, batch: Batch) -> _EvasionAttempt:
+        oracle = DetectorOracle(self.judge, batch.positions)
+        attempt = self._attack(oracle).attempt(classifier, batch)
+        return _EvasionAttempt(attempt, oracle.num_queries)
 
-    def result(self, chunk: Chunk, attempt: Attempt) -> EvasionResult:
-        if not isinstance(attempt, EvasionAttempt):
-            raise TypeError(message("attempt", "be an EvasionAttempt", type(attempt).__name__))
-        judged = judge(chunk, attempt)
-        scores = np.asarray(self.judge.score_samples(attempt.images), np.float64)
+    def result(self, batch: Batch, attempt: _EvasionAttempt) -> EvasionResult:
+        judged = judge(batch, attempt.attempt)
+        scores = np.asarray(self.judge.score_samples(judged.images), np.float64)
         return EvasionResult(
             **{field.name: getattr(judged, field.name) for field in dataclasses.fields(judged)},
             scores=scores,
             undetected=scores < self.judge.threshold_,
             num_queries=attempt.num_queries,
         )
+
+    def lengths(self, batch: Batch) -> dict[str, float]:
+        given = {} if self.epsilon is None else {"epsilon": float(self.epsilon)}
+        return self._method().lengths(batch) | given
 
     @property
     def judge(self) -> ScoringDetector:
@@ -161,16 +172,12 @@ class DetectorAware(Attack):
 
     def _attack(self, oracle: DetectorOracle) -> EvasivePGD | EvasiveCarliniWagner:
         method = self._method()
-        settings = {field.name: getattr(method, field.name) for field in dataclasses.fields(method)}
         if isinstance(method, CarliniWagner):
             offset = self.confidence - float(log_odds_of(self.judge.threshold_))
-            weight = 1.0 if self.weight is None else self.weight
-            return EvasiveCarliniWagner(**settings, surrogate=self.target, weight=weight, offset=offset)
+            return EvasiveCarliniWagner(method, self.target, self.weight or 1.0, offset)
         if self.epsilon is not None:
-            settings["epsilon"] = self.epsilon
-        return EvasivePGD(
-            **settings, guide=self._guide(), oracle=oracle, weight=self.weight, confidence=self.confidence
-        )
+            method = dataclasses.replace(method, epsilon=self.epsilon)
+        return EvasivePGD(method, self._guide(), oracle, self.weight, self.confidence)
 
     def _guide(self) -> DetectorGuide:
         if self._has_surrogate:
