@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         solvers,
         testing,
     )
-    from keras_fisher.classifiers import Classifier, ensemble
+    from keras_fisher.classifiers import Classifier, Network, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
     from keras_fisher.fisher import FisherOperator, Spectrum, fisher_spectrum
 
@@ -39,6 +39,7 @@ __all__ = [
     "Classifier",
     "FisherDetector",
     "FisherOperator",
+    "Network",
     "Spectrum",
     "adaptive",
     "artefacts",
@@ -66,6 +67,7 @@ __getattr__, __dir__ = lazy_names(
         "Classifier": "keras_fisher.classifiers",
         "FisherDetector": "keras_fisher.detectors",
         "FisherOperator": "keras_fisher.fisher",
+        "Network": "keras_fisher.classifiers",
         "Spectrum": "keras_fisher.fisher",
         "ensemble": "keras_fisher.classifiers",
         "fisher_spectrum": "keras_fisher.fisher",

@@ -144,7 +144,7 @@ def along(
 
     settings = SEARCH, parts.digest(images), parts.digest(directions)
     rows = np.arange(len(images))
-    return parts.in_parts(f"least norm {kind.__name__}", classifier, rows, labels, compute, settings)
+    return parts.in_parts(f"least norm {has_either_sign}", classifier, rows, labels, compute, settings)
 
 
 def paper_directions(

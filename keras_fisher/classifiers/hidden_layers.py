@@ -68,7 +68,7 @@ class HiddenLayers:
         self.classifier = classifier
         self.only_last = only_last
         self.pooled = pooled
-        model = classifier.parameters_model
+        model = classifier.logits_model
         tensors = _hidden_tensors(model)[-1 if only_last else 0 :]
         #: Of the layers, in graph order.
         self.names: tuple[str, ...] = tuple(tensor._keras_history.operation.name for tensor in tensors)

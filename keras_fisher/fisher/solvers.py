@@ -99,7 +99,7 @@ def choose_num_eigenpairs(
     if isinstance(solver, Sampled):
         likelihood = SampledCategorical(solver.num_samples)
         reason = f"{likelihood.factor_dim(num_outputs)} draws from {num_outputs} classes"
-    elif likelihood.link == "softmax":
+    elif likelihood.output_activation == "softmax":
         reason = f"{num_outputs} classes"
     rank_bound = min(likelihood.rank_bound(num_outputs), num_pixels)
     if num_eigenpairs is None:

@@ -11,9 +11,8 @@ import tensorflow as tf
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.checks import check_integer, check_real, message
-from keras_fisher.classifiers import Classifier, Target
+from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
-from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.layers.training_attack import training_attack
@@ -105,9 +104,7 @@ class OSSALayer(keras.layers.Layer):
         self.seed = seed
         self.model = network
         self._reading = reading
-        self._target = Target(
-            ParameterFunction(network, reading), int(network.output_shape[-1]), check_bounds(bounds)
-        )
+        self._target = target_of(network, reading, check_bounds(bounds))
         # Keras asks where it is to choose whether to compile with XLA.
         self.supports_jit = self.attack.has_static_shapes(self._target.num_classes)
         self._epsilon = self._scalar("epsilon", epsilon)

@@ -39,7 +39,7 @@ class DropoutPasses:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        if not _has_dropout(classifier.parameters_model):
+        if not _has_dropout(classifier.logits_model):
             remedy = "Score it by another detector, such as KernelDensityDetector."
             found = f"{classifier.model.name!r}, which has none"
             rule = "have a Dropout layer of a rate above 0, to be uncertain by"
@@ -64,7 +64,7 @@ class DropoutPasses:
 
         def run(images: Tensor) -> Tensor:
             with tf.init_scope():
-                stem, _ = _split_at_dropout(self.classifier.parameters_model)
+                stem, _ = _split_at_dropout(self.classifier.logits_model)
             return tf.convert_to_tensor(images if stem is None else stem(images, training=False))
 
         program = self.classifier.program("before_dropout", run, images.shape[1:])
@@ -79,7 +79,7 @@ class DropoutPasses:
 
         with tf.init_scope():
             # Of the graph alone: a clone of a compiled model would be compiled, with its loss and optimiser.
-            _, rest = _split_at_dropout(self.classifier.parameters_model)
+            _, rest = _split_at_dropout(self.classifier.logits_model)
             model = keras.models.clone_model(rest, clone_function=with_dropout_on, recursive=True)
         logits = tf.convert_to_tensor(model(hidden, training=False))
         return tf.cast(logits, tf.float32) if logits.dtype in (tf.float16, tf.bfloat16) else logits

@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
-from keras_fisher.classifiers import Target
-from keras_fisher.classifiers.parameter_function import ParameterFunction
+from keras_fisher.classifiers import target_of
 from keras_fisher.detectors.features import Feature, ImageView
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.serialization import describe, restore
@@ -25,7 +24,7 @@ class ReadingLayer(keras.layers.Layer):
 
     Args:
         model: images (batch, h, w, c) → (batch, classes).
-        reading: how logits are read from it, see `ParameterFunction`.
+        reading: how logits are read from it, one of `keras_fisher.classifiers.reading.READINGS`.
         bounds: lowest and highest pixel, or None for any finite one.
         num_classes: C.
         features: feature objects, or their description by `describe`.
@@ -64,7 +63,7 @@ class ReadingLayer(keras.layers.Layer):
         self.num_eigenvalues = num_eigenvalues
         self.eigensolver = restore(eigensolver)
         self.seed = seed
-        self._target = Target(ParameterFunction(model, reading), num_classes, self.bounds)
+        self._target = target_of(model, reading, self.bounds)
 
     def call(self, images: Tensor) -> dict[str, Tensor]:
         count = tf.shape(images)[0]

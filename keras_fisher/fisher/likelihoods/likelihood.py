@@ -69,7 +69,7 @@ class Likelihood(Settings, abc.ABC):
     """
 
     #: The activation that a model may end in and that is stripped: "softmax", "sigmoid" or "linear".
-    link: str
+    output_activation: str
 
     @abc.abstractmethod
     def metric(self, parameters: Tensor) -> OutputMetric:
