@@ -447,7 +447,7 @@ def test_preprocessing_and_its_gradient_are_part_of_the_model(kind, soft, digits
     np.testing.assert_allclose(classifier.logits(images), expected.numpy(), rtol=1e-4, atol=1e-5)
     with tf.GradientTape() as ours:
         ours.watch(pixels)
-        found = tf.reduce_sum(tf.gather(classifier.parameters(pixels), 3, axis=1))
+        found = tf.reduce_sum(tf.gather(classifier.target.logits(pixels), 3, axis=1))
     gradient = tape.gradient(loss, pixels).numpy()
     np.testing.assert_allclose(ours.gradient(found, pixels).numpy(), gradient, atol=1e-4 * gradient.max())
     fgm, _, success = call(as_foolbox(kf.attacks.FGM()), wrapped, (images, digits[1]), 2.0 * scale)

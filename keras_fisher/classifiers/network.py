@@ -94,7 +94,6 @@ class Network:
             found = f"images of {', '.join(kinds)}"
             raise ValueError(message("model", "be differentiable in its images", found, remedy))
         self._has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
-        self._programs: dict[Hashable, Callable[..., Any]] = {}
         self._held: float | None = None
         self._precision = precision_of(model)
         self._trial_sides = self.image_shape
@@ -206,9 +205,10 @@ class Network:
             sides = self._trial_sides
             program: Any = self._compiled.compiled(_outputs, tf.TensorSpec([None, *sides], self.image_dtype))
             graph = program.get_concrete_function().graph
-            self._held = np.prod(whole) / np.prod(sides) * activation_bytes(graph)
+            growth = math.prod(whole) / math.prod(side or 224 for side in sides)
+            self._held = growth * activation_bytes(graph)
         vectors = 8 * math.prod(whole) * num_vectors
-        return images_within_budget(num_copies * self._held + vectors)
+        return images_within_budget(num_copies * (self._held or 0.0) + vectors)
 
     def _read(self, from_parameters: bool | str) -> OutputFunction:
         """Returns how z is read, as far as the last layer tells.
@@ -421,24 +421,6 @@ class Network:
             found,
             "The mean of a Gaussian takes any last layer: likelihood=kf.likelihoods.Gaussian().",
         )
-
-    # What follows is for code that has not moved to `run`.
-
-    def parameters(self, images: Tensor) -> Tensor:
-        """Returns z (batch, outputs) of a tensor of images, unchecked: what is differentiated."""
-        return self._function(images)
-
-    def program(
-        self, key: Hashable, function: Callable[..., Any], image_shape: tuple[int, ...], *more: tf.TensorSpec
-    ) -> Callable[..., Any]:
-        """Returns `function(images, *more)` as a `tf.function` that is traced once."""
-        key = (key, image_shape)
-        if key not in self._programs:
-            signature = [tf.TensorSpec([None, *image_shape], self.image_dtype), *more]
-            program = tf.function(function, input_signature=signature, autograph=False)
-            program._omit_frequent_tracing_warning = True
-            self._programs[key] = program
-        return self._programs[key]
 
 
 def kept_network(model: Any, key: Hashable, make: Callable[[], Network]) -> Network:

@@ -32,6 +32,10 @@ class Programs:
         self.subject = subject
         self._compiled: collections.OrderedDict[Hashable, Callable[..., Any]] = collections.OrderedDict()
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies begin anew.
+        return (Programs, (self.subject,))
+
     def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
         """Returns `function(subject, *tensors, **settings)`, run as a graph.
 
