@@ -348,7 +348,7 @@ def test_bad_settings_are_refused(make, error, words):
     ],
 )
 def test_bad_labels_are_refused_before_any_work(labels, error, words, classifier, images, monkeypatch):
-    monkeypatch.setattr(kf.attacks.FGM, "prepare", lambda *_: pytest.fail("work was done"))
+    monkeypatch.setattr(kf.Classifier, "run", lambda *_, **__: pytest.fail("work was done"))
     with pytest.raises(error, match=words):
         kf.attacks.FGM()(classifier, images, labels)
 

@@ -8,11 +8,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_fisher.attacks.gradients import unit
-from keras_fisher.attacks.judgement import answers
 
 import keras_fisher as kf
 from keras_fisher import testing
+from keras_fisher.attacks.image_ops import unit
 
 EPSILON = {
     "fgm": kf.attacks.FGM,

@@ -13,7 +13,7 @@ from keras_fisher.attacks.attack import MinimumNormAttack, check_length
 from keras_fisher.attacks.attempt import Attempt, answers
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import loss_gradient
-from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, per_image, pixel_range, unit
+from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, pixel_range, scaled
 from keras_fisher.checks import check_integer, check_real
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.typing import Tensor
@@ -108,9 +108,10 @@ def _search(
         is_fooled, best = look(images, logits, best)
         phase = math.pi * tf.cast(step, tf.float64) / tf.cast(steps, tf.float64)
         length = first_step * (_LAST_STEP + (1 - _LAST_STEP) * 0.5 * (1 + tf.cos(phase)))
-        offsets = images - origins + tf.cast(goal.sign * length, images.dtype) * unit(gradients)
+        lengths = tf.fill(tf.shape(labels), goal.sign * length)
+        offsets = images - origins + scaled(gradients, lengths)
         radius = tf.minimum(radius * tf.where(is_fooled, 1 - gamma, 1 + gamma), farthest)
-        images = clip_to(bounds, origins + per_image(radius, offsets) * unit(offsets))
+        images = clip_to(bounds, origins + scaled(offsets, radius))
         return step + 1, tf.ensure_shape(images, origins.shape), radius, best
 
     radius = tf.fill(tf.shape(labels), initial_norm)

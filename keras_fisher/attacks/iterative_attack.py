@@ -14,10 +14,17 @@ from keras_fisher.attacks.attack import (
     check_length,
     fixed,
     logits_of,
-    many_closed,
-    run_to_end,
 )
-from keras_fisher.attacks.attempt import NO_ANSWER, Attempt, answers, state_of, to_arrays
+from keras_fisher.attacks.attempt import (
+    NO_ANSWER,
+    Attempt,
+    answers,
+    put,
+    state_of,
+    take,
+    take_steps,
+    to_arrays,
+)
 from keras_fisher.attacks.batch import AWAY, Batch, Goal
 from keras_fisher.attacks.directions import (
     Direction,
@@ -43,6 +50,9 @@ from keras_fisher.checks import check_flag, check_integer
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
+
+#: Steps in one go of a compiled program.
+_AT_ONCE = 5
 
 
 class _State(NamedTuple):
@@ -119,8 +129,9 @@ class IterativeAttack(FixedEpsilonAttack):
         return {name: float(length) for name, length in given.items() if length is not None}
 
     @final
-    def prepare(self, classifier: Classifier, batch: Batch) -> None:
+    def prepare(self, classifier: Classifier, batch: Batch) -> tuple[()]:
         check_direction(self.direction, classifier, batch)
+        return ()
 
     @final
     def attempt(self, classifier: Classifier, batch: Batch, prepared: Any, epsilon: Array) -> Attempt:
@@ -147,25 +158,16 @@ class IterativeAttack(FixedEpsilonAttack):
             is_open=np.ones(len(batch), bool),
             best=Attempt.none(images, clean_predictions),
         )
-        step = tf.constant(0)
-
-        def advance(state: _State) -> tuple[_State, bool]:
-            nonlocal step
-            step, state = classifier.run(
-                _take_steps,
-                *tf.nest.flatten(state),
-                step,
-                np.int32(self.steps),
-                self.early_stop,
-                direction=self.direction,
-                kind=goal.kind,
-                bounds=bounds,
-            )
-            note(int(step) / (self.steps + 1))
-            return state, int(step) > self.steps
-
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
-        return run_to_end(state, advance).best
+        step = 0
+        while step <= self.steps and np.any(state.is_open):
+            # A few steps at once: between them a bar moves, and Ctrl-C is heard.
+            numbers = (np.int32(step), np.int32(step + _AT_ONCE), np.int32(self.steps), self.early_stop)
+            settings = {"direction": self.direction, "kind": goal.kind, "bounds": bounds}
+            step, state = classifier.run(_take_steps, *tf.nest.flatten(state), *numbers, **settings)
+            step = int(step)
+            note(step / (self.steps + 1))
+        return state.best
 
     def start(
         self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int
@@ -223,12 +225,11 @@ def best_of_starts(
             rows = np.flatnonzero(~best.is_success)
         if not rows.size:
             break
-        part = tf.nest.map_structure(lambda array, rows=rows: tf.constant(array[rows]), best)
+        part = take(best, rows)
         found = climb(rows, restart)
         better = part.offer(found.images, found.predictions, found.is_success, found.cost)
-        better = better._replace(num_iterations=part.num_iterations + found.num_iterations)
-        for whole, new in zip(best, better, strict=True):
-            whole[rows] = new
+        spent = part.num_iterations + found.num_iterations
+        best = to_arrays(put(best, rows, better._replace(num_iterations=spent)))
     return best
 
 
@@ -274,23 +275,22 @@ def _take_steps(
 ) -> tuple[Tensor, _State]:
     """Returns the number of the next step, and the state before it.
 
-    Steps are taken until many images are fooled, or all steps have been; then the number is one more, since
-    where the last one leads is looked at too.
+    Where the last step has led is looked at too; then the number is one more than there are steps.
 
     Args:
         target: the net.
-        tensors: those of the state, the number of the next step, of all steps, and whether images that are
-            fooled are done.
+        tensors: those of the state; the number of the next step, of one that is too far for now, and of all
+            steps; whether images that are fooled are done.
         direction: where to go.
         kind: of the goal.
         bounds: that images are kept to.
     """
-    *flat, first, last, early_stop = tensors
+    *flat, first, end, last, early_stop = tensors
     state: _State = state_of(_State, flat)
-    goal = Goal(state.labels, state.targets, kind)
 
     def look(step: Tensor, state: _State, logits: Tensor) -> _State:
         """Offers the images to the best so far, and closes those that are fooled."""
+        goal = Goal(state.labels, state.targets, kind)
         predictions = answers(logits)
         is_reached, cost = goal.is_reached(predictions), goal.missing(logits)
         best = state.best.offer(state.images, predictions, is_reached, cost, state.is_open)
@@ -300,18 +300,20 @@ def _take_steps(
         best = best._replace(num_iterations=number, clean_predictions=clean)
         return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)
 
-    def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
-        seeds = seeds_at(state.seeds, step)
+    def take_step(step: Tensor, state: _State) -> _State:
+        goal, seeds = Goal(state.labels, state.targets, kind), seeds_at(state.seeds, step)
         directions, logits = find_direction(direction, target, state.images, goal, seeds)
         state = look(step, state, logits)
         moved = move(bounds, state.images, state.origins, directions, state.epsilon, state.step_size)
-        return step + 1, state._replace(images=tf.ensure_shape(moved, state.images.shape))
+        return state._replace(images=moved)
 
-    step, state = tf.while_loop(
-        lambda step, state: (step < last) & ~many_closed(state.is_open), take_step, (first, state)
-    )
+    step, state = take_steps(take_step, first, tf.minimum(end, last), state)
+
+    def look_only(step: Tensor, state: _State) -> _State:
+        return look(step, state, target.logits(state.images))
+
     return tf.cond(
-        (step == last) & ~many_closed(state.is_open),
-        lambda: (step + 1, look(step, state, target.logits(state.images))),
+        (step == last) & (step < end),
+        lambda: take_steps(look_only, step, step + 1, state),
         lambda: (step, state),
     )
