@@ -5,9 +5,10 @@ The Fisher information matrix of the output with respect to the input answers al
 
 from __future__ import annotations
 
-import importlib
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_fisher.lazy import lazy_names
 
 if TYPE_CHECKING:
     from keras_fisher import (
@@ -19,13 +20,15 @@ if TYPE_CHECKING:
         detectors,
         interop,
         layers,
+        likelihoods,
         losses,
         models,
+        solvers,
         testing,
     )
-    from keras_fisher.classifiers import Classifier, ensemble
+    from keras_fisher.classifiers import Classifier, Network, ensemble
     from keras_fisher.detectors import FisherDetector, load_detector
-    from keras_fisher.fisher import Spectrum, fisher_spectrum, likelihoods, solvers
+    from keras_fisher.fisher import FisherOperator, Spectrum, fisher_spectrum
 
 try:
     __version__ = metadata.version("keras-fisher")
@@ -35,6 +38,8 @@ except metadata.PackageNotFoundError:  # Run from a checkout that is not install
 __all__ = [
     "Classifier",
     "FisherDetector",
+    "FisherOperator",
+    "Network",
     "Spectrum",
     "adaptive",
     "artefacts",
@@ -54,29 +59,18 @@ __all__ = [
     "testing",
 ]
 
-# A name is imported when it is asked for: TensorFlow takes seconds, and the command line has help to show.
-_HOMES = {
-    "Classifier": "keras_fisher.classifiers",
-    "FisherDetector": "keras_fisher.detectors",
-    "Spectrum": "keras_fisher.fisher",
-    "ensemble": "keras_fisher.classifiers",
-    "fisher_spectrum": "keras_fisher.fisher",
-    "likelihoods": "keras_fisher.fisher",
-    "load_detector": "keras_fisher.detectors",
-    "solvers": "keras_fisher.fisher",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    else:
-        value = importlib.import_module(f"{__name__}.{name}")
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+# The command line has help to show before TensorFlow is there.
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    __all__,
+    {
+        "Classifier": "keras_fisher.classifiers",
+        "FisherDetector": "keras_fisher.detectors",
+        "FisherOperator": "keras_fisher.fisher",
+        "Network": "keras_fisher.classifiers",
+        "Spectrum": "keras_fisher.fisher",
+        "ensemble": "keras_fisher.classifiers",
+        "fisher_spectrum": "keras_fisher.fisher",
+        "load_detector": "keras_fisher.detectors",
+    },
+)

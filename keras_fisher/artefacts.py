@@ -22,6 +22,17 @@ from typing import Any
 
 from keras_fisher.checks import message
 
+__all__ = [
+    "check_manifest",
+    "put_in_place",
+    "saved_model_path",
+    "sha256",
+    "temporary_sibling",
+    "versions",
+    "write_atomically",
+    "write_manifest",
+]
+
 _PACKAGE = pathlib.Path(__file__).resolve().parent
 _DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "keras-fisher")
 
@@ -205,3 +216,7 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(message("details", "hold values that JSON has", repr(value), "Convert it first."))
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -308,7 +308,7 @@ def gradient_pass(classifier: kf.Classifier) -> Callable[[np.ndarray, np.ndarray
     def gradient(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(images)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.parameters(images))
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.target.logits(images))
         return tape.gradient(loss, images)
 
     return lambda images, labels: gradient(tf.constant(images), tf.constant(labels)).numpy()

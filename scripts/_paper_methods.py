@@ -28,7 +28,7 @@ class ClassGradients:
         def gradients(image: tf.Tensor, cotangents: tf.Tensor) -> tf.Tensor:
             with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
                 tape.watch(image)
-                logits = classifier.parameters(image)
+                logits = classifier.target.logits(image)
 
             def of_class(cotangent: tf.Tensor) -> tf.Tensor:
                 return tf.reshape(tape.gradient(logits, image, output_gradients=cotangent[None]), [-1])

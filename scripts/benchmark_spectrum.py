@@ -1,11 +1,13 @@
 """Accuracy, cost and memory of the Fisher spectrum, as JSON.
 
-Everything is measured in this run, on the packaged MNIST images (no download). Times are ratios to one FGM
-gradient (one forward and one backward pass) of the same batch, taken turn by turn: the machine's own speed
-cancels. The accuracy is that against a float64 reference by another route (kf.testing.reference_spectrum).
+Everything is measured in this run, on the packaged MNIST images and, where TensorFlow Datasets has it, on
+CIFAR-10. Times are ratios to one gradient (one forward and one backward pass) of the same batch and to the
+bare passes, taken turn by turn: the machine's own speed cancels. The accuracy is that against a float64
+reference by another route (kf.testing.reference_spectrum).
 
     python scripts/benchmark_spectrum.py                 all sections, a few minutes on two cores
-    python scripts/benchmark_spectrum.py --only cost     one of: accuracy, solvers, kl, cost, memory
+    python scripts/benchmark_spectrum.py --only cost     one of: accuracy, solvers, kl, cost, first_calls,
+    memory
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -30,7 +33,7 @@ import keras_fisher as kf
 from keras_fisher import artefacts, testing
 
 NETS = ("lenet5", "depthwise", "attention", "softmax")
-SECTIONS = ("accuracy", "solvers", "kl", "cost", "memory")
+SECTIONS = ("accuracy", "solvers", "kl", "cost", "first_calls", "memory")
 
 
 def main() -> None:
@@ -60,7 +63,9 @@ def run(section: str, arguments: argparse.Namespace) -> dict:
     if section == "kl":
         return kl()
     if section == "cost":
-        return cost(arguments.images, arguments.repeats)
+        return cost(arguments.repeats)
+    if section == "first_calls":
+        return first_calls()
     return memory_of_a_fresh_process() if not arguments.in_process else memory()
 
 
@@ -69,7 +74,6 @@ def parse_arguments() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", choices=SECTIONS, help="run one section")
-    parser.add_argument("--images", type=int, default=256, help="images of `cost` (default: %(default)s)")
     parser.add_argument("--accuracy-images", type=int, default=256, help="of `accuracy` and `solvers`")
     parser.add_argument("--repeats", type=int, default=10, help="of `cost` (default: %(default)s)")
     parser.add_argument("--output", type=pathlib.Path, help="also write the JSON here")
@@ -181,71 +185,161 @@ def kl() -> dict:
     return {"target": "share_at_least_0.999 >= 0.99 at epsilon 0.05", "rows": rows}
 
 
-def cost(count: int, repeats: int) -> dict:
-    """Times in FGM gradients of the same batch, all taken in turn."""
-    images = kf.datasets.mnist_sample()[0][:count]
-    classifier = kf.Classifier(net("lenet5"))
+def cost(repeats: int) -> dict:
+    """Times of whole calls in gradients of the same batch, and over the bare passes that they are made of.
+
+    All of it is taken in turn. "passes_of_one_pair" is a graph of one forward pass, Jᵀe, J v and Jᵀu and
+    nothing else; "passes_of_nine" of one forward and nine backward passes.
+    """
+    cases = [("lenet5", kf.models.lenet5(weights="mnist"), kf.datasets.mnist_sample()[0][:256])]
+    try:
+        cases.append(
+            ("vgg", kf.models.vgg(weights="cifar10_narrow"), kf.datasets.load("cifar10", "test")[0][:64])
+        )
+    except (ImportError, OSError, RuntimeError) as error:
+        print(f"no CIFAR-10 here, so no VGG: {error}", file=sys.stderr)
+    rows = [cost_of(name, model, images, repeats) for name, model, images in cases]
+    return {"oneDNN": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "TensorFlow's default"), "rows": rows}
+
+
+def cost_of(name: str, model: keras.Model, images: np.ndarray, repeats: int) -> dict:
+    """One net's row of `cost`."""
+    classifier = kf.Classifier(model)
+    passes = bare_passes(classifier.target.logits, images.shape[1:])
     pixels = tf.constant(images)
-    labels = tf.constant(classifier.predict(images))
+    labels = classifier.predict(images)
 
-    @tf.function(autograph=False)
-    def fgm_gradient(pixels, labels):
-        with tf.GradientTape() as tape:
-            tape.watch(pixels)
-            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, classifier.parameters(pixels))
-        return tape.gradient(loss, pixels)
-
-    @tf.function(autograph=False)
-    def nine_backward_passes(pixels):
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch(pixels)
-            logits = classifier.parameters(pixels)
-        directions = tf.eye(10)[:9]
-        return [
-            tape.gradient(logits, pixels, output_gradients=tf.broadcast_to(row, tf.shape(logits)))
-            for row in tf.unstack(directions)
-        ]
-
-    def spectrum(solver: str, pairs: int | None, eigenvectors: bool) -> Callable:
+    def spectrum(solver: Any, pairs: int | None, eigenvectors: bool) -> Callable:
         return lambda: kf.fisher_spectrum(classifier, images, pairs, solver, eigenvectors=eigenvectors)
 
+    attack = kf.attacks.OSSA(epsilon=2.0)
     candidates: dict[str, Callable] = {
-        "fgm_gradient": lambda: fgm_gradient(pixels, labels).numpy(),
-        "forward": lambda: classifier.logits(images),
-        "floor_one_forward_nine_backward": lambda: [g.numpy() for g in nine_backward_passes(pixels)],
-        "exact_nine_eigenvalues": spectrum("exact", None, False),
-        "exact_nine_eigenpairs": spectrum("exact", None, True),
-        "ossa_golub_kahan": spectrum("golub_kahan", 1, True),
-        "power_one_eigenpair": spectrum("power", 1, True),
-        "lanczos_one_eigenpair": spectrum("lanczos", 1, True),
+        **{kind: lambda program=program: fetch(program(pixels)) for kind, program in passes.items()},
+        "one_pair_auto": spectrum("auto", 1, True),
+        "one_pair_fixed_three_products": spectrum(kf.solvers.FixedGolubKahan(3), 1, True),
+        "nine_eigenvalues": spectrum("exact", None, False),
+        "nine_eigenpairs": spectrum("exact", None, True),
+        "ossa_call": lambda: attack(classifier, images, labels),
+        "one_pair_auto_of_a_keras_model": lambda: kf.fisher_spectrum(model, images, 1),
     }
+    times = taken_in_turn(candidates, repeats)
+    exact = kf.fisher_spectrum(classifier, images, solver="exact", eigenvectors=False).eigenvalues[:, 0]
+    top = kf.fisher_spectrum(classifier, images, 1)
+
+    def over(kind: str, floor: str) -> float:
+        return round(times[kind] / times[floor], 2)
+
+    return {
+        "net": name,
+        "n": len(images),
+        "repeats": repeats,
+        "milliseconds": {kind: round(1e3 * value, 2) for kind, value in times.items()},
+        "in_gradients": {kind: over(kind, "gradient") for kind in times},
+        "one_pair_over_its_passes": over("one_pair_auto", "passes_of_one_pair"),
+        "nine_eigenvalues_over_their_passes": over("nine_eigenvalues", "passes_of_nine"),
+        "nine_eigenpairs_over_their_passes": over("nine_eigenpairs", "passes_of_nine"),
+        "keras_model_over_classifier": over("one_pair_auto_of_a_keras_model", "one_pair_auto"),
+        "one_pair_largest_relative_error": float(np.abs(top.eigenvalues[:, 0] / exact - 1).max()),
+        "one_pair_settled_at_once": float(np.mean(top.num_backward == top.num_backward.min())),
+    }
+
+
+def bare_passes(logits: Callable, shape: tuple[int, ...]) -> dict[str, Callable]:
+    """Graphs of passes and nothing else, by name: what the library's own calls are measured against."""
+
+    def forward(pixels):
+        return logits(pixels)
+
+    def gradient(pixels):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(pixels)
+            outputs = logits(pixels)
+            loss = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.argmax(outputs, axis=-1), outputs)
+        return tape.gradient(loss, pixels)
+
+    def one_pair(pixels):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(pixels)
+            outputs = logits(pixels)
+        top = tf.one_hot(tf.argmax(outputs, axis=-1), outputs.shape[1])
+        first = tape.gradient(outputs, pixels, output_gradients=top)  # Jᵀe
+        zeros = tf.zeros_like(outputs)
+        with tf.GradientTape(watch_accessed_variables=False) as second:
+            second.watch(zeros)
+            pulled = tape.gradient(outputs, pixels, output_gradients=zeros)
+        pushed = second.gradient(pulled, zeros, output_gradients=first)  # J v
+        return tape.gradient(outputs, pixels, output_gradients=pushed)  # Jᵀu
+
+    def nine(pixels):
+        with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+            tape.watch(pixels)
+            outputs = logits(pixels)
+        rows = tf.unstack(tf.eye(outputs.shape[1])[: outputs.shape[1] - 1])
+        return [
+            tape.gradient(outputs, pixels, output_gradients=tf.broadcast_to(row, tf.shape(outputs)))
+            for row in rows
+        ]
+
+    signature = [tf.TensorSpec([None, *shape], tf.float32)]
+    functions = {
+        "forward": forward,
+        "gradient": gradient,
+        "passes_of_one_pair": one_pair,
+        "passes_of_nine": nine,
+    }
+    return {
+        kind: tf.function(function, input_signature=signature, autograph=False)
+        for kind, function in functions.items()
+    }
+
+
+def fetch(tensors: object) -> None:
+    """Waits for the results."""
+    for tensor in tf.nest.flatten(tensors):
+        tensor.numpy()
+
+
+def taken_in_turn(candidates: dict[str, Callable], repeats: int) -> dict[str, float]:
+    """The median seconds of each, after two runs that do not count."""
     for candidate in candidates.values():
         candidate()
         candidate()
-    times: dict[str, list[float]] = {name: [] for name in candidates}
+    times: dict[str, list[float]] = {kind: [] for kind in candidates}
     for _ in range(repeats):
-        for name, candidate in candidates.items():
+        for kind, candidate in candidates.items():
             start = time.perf_counter()
             candidate()
-            times[name].append(time.perf_counter() - start)
-    gradient = np.array(times["fgm_gradient"])
-    exact = kf.fisher_spectrum(classifier, images, solver="exact", eigenvectors=False).eigenvalues[:, 0]
-    top = kf.fisher_spectrum(classifier, images, 1, "golub_kahan")
-    return {
-        "target": "exact_nine_eigenvalues <= 5.5, ossa_golub_kahan <= 3 at an error <= 1e-3",
-        "n": len(images),
-        "repeats": repeats,
-        "fgm_gradient_milliseconds": float(1e3 * np.median(gradient)),
-        "in_fgm_gradients": {
-            name: {
-                "ratio_of_medians": round(float(np.median(values) / np.median(gradient)), 2),
-                "median_of_ratios": round(float(np.median(np.array(values) / gradient)), 2),
-            }
-            for name, values in times.items()
-        },
-        "ossa_largest_relative_error": float(np.abs(top.eigenvalues[:, 0] / exact - 1).max()),
-        "ossa_mean_backward_passes": float(top.num_backward.mean()),
+            times[kind].append(time.perf_counter() - start)
+    return {kind: float(np.median(values)) for kind, values in times.items()}
+
+
+def first_calls() -> dict:
+    """Seconds of a first call, tracing and all, each in a process that has the net and nothing else."""
+    code = {
+        "fisher_spectrum of LeNet-5 with eigenvectors": """
+images = kf.datasets.mnist_sample()[0][:64]
+model = kf.models.lenet5(weights="mnist")
+start = time.perf_counter()
+kf.fisher_spectrum(model, images)
+""",
+        "OSSA on LeNet-5": """
+images = kf.datasets.mnist_sample()[0][:64]
+model = kf.models.lenet5(weights="mnist")
+start = time.perf_counter()
+kf.attacks.OSSA(2.0)(model, images)
+""",
     }
+    before = "import time, keras_fisher as kf, keras_fisher.fisher, keras_fisher.attacks"
+    after = "print(time.perf_counter() - start)"
+    seconds = {}
+    for name, body in code.items():
+        command = [sys.executable, "-c", f"{before}\n{body}\n{after}"]
+        runs = [
+            float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for _ in range(5)
+        ]
+        seconds[name] = round(float(np.median(runs)), 2)
+    return {"runs": 5, "seconds": seconds}
 
 
 def memory_of_a_fresh_process() -> dict:

@@ -64,7 +64,7 @@ def attacked(
     )
     images = np.stack([photo.image, found.images[0]])
     # Not `classifier.log_probabilities`, which refuses an unclipped image.
-    logits = classifier.parameters(tf.constant(images)).numpy().astype(np.float64)
+    logits = classifier.target.logits(tf.constant(images)).numpy().astype(np.float64)
     before, after = scipy.special.softmax(logits, axis=-1)
     changed = int(found.predictions[0])
     row = {

@@ -562,7 +562,7 @@ def test_images_out_of_bounds_are_refused_after_the_first_batch_unperturbed(data
         ({"epsilon": None}, TypeError, "`epsilon` must be a real number"),
         ({"fraction": 2.0}, ValueError, "`fraction` must be a finite number"),
         ({"fraction": 0.0}, ValueError, "`fraction` must be above 0 without a `regularizer`"),
-        ({"attack": kf.attacks.OTCM()}, ValueError, "`attack` must be one of BIM, FGM, OSSA, PGD"),
+        ({"attack": kf.attacks.OTCM()}, ValueError, r"`attack` must be one of BIM, FGM, .*PGD"),
         ({"attack": kf.attacks.FGM(0.3)}, ValueError, r"Leave the attack's own epsilon out: FGM\(\)"),
         ({"solver": "qr"}, ValueError, "`solver` must be one of"),
         ({"solver": "alias_power"}, ValueError, "`solver` must be deterministic in training"),

@@ -42,7 +42,7 @@ def test_keras_file_is_the_model(net, tmp_path, images):
 def test_a_saved_softmax_is_taken_with_a_warning(net, tmp_path, images):
     model = keras.Sequential([net, keras.layers.Softmax()])
     model.export(str(tmp_path / "soft"), verbose=False)
-    with pytest.warns(UserWarning, match="softmax that is not its last layer"):
+    with pytest.warns(UserWarning, match="not its last layer"):
         classifier = kf.Classifier(tmp_path / "soft")
     np.testing.assert_array_equal(classifier.predict(images), kf.Classifier(net).predict(images))
 
@@ -54,7 +54,7 @@ def test_files_that_are_no_model_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a \.keras file that Keras can read"):
         kf.Classifier(tmp_path / "broken.keras")
     (tmp_path / "weights.h5").write_bytes(b"nothing")
-    with pytest.raises(ValueError, match=r"`model` must be a keras\.Model, a \.keras file or the folder"):
+    with pytest.raises(ValueError, match=r"a \.h5 file that Keras can read"):
         kf.Classifier(tmp_path / "weights.h5")
     with pytest.raises(ValueError, match="the folder of a SavedModel"):
         kf.Classifier(tmp_path)

@@ -17,7 +17,7 @@ from scipy.special import log_softmax
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.detectors import features as kinds
-from keras_fisher.detectors.plain_settings import from_plain, to_plain
+from keras_fisher.serialization import describe, restore
 
 # A decomposition in float64 is good to some 1e-15 of the largest eigenvalue; those down to 1e-6 of it count.
 RELATIVE = 1e-8
@@ -261,8 +261,8 @@ def test_bad_features_of_a_detector_are_refused(features, error, text):
 
 def test_features_survive_being_described():
     everything = (*kinds.EXTENSION, kinds.LogEigenvalues(4), kinds.LogDoubt(), kinds.LogEntropy())
-    plain = json.loads(json.dumps(to_plain("features", everything), allow_nan=False))
-    assert from_plain(plain) == everything
+    plain = json.loads(json.dumps(describe("features", everything), allow_nan=False))
+    assert restore(plain) == everything
 
 
 def test_spectrum_at_a_temperature_is_public(net, photos):

@@ -101,6 +101,12 @@ def edit(folder, **changes):
     vouch(folder)
 
 
+def with_solver(registered_name):
+    """Settings with an object that is described by this name."""
+    solver = {"class_name": "Gram", "registered_name": registered_name, "config": {}}
+    return {"settings": {"head": "random_forest", "solver": solver}}
+
+
 # The same detector
 
 
@@ -320,7 +326,7 @@ def test_setting_that_is_not_plain_is_not_saved(fitted, small, tmp_path):
     detector = kf.FisherDetector(small)
     detector.head_, detector.threshold_ = fitted.head_, fitted.threshold_
     detector.solver = object()
-    with pytest.raises(TypeError, match=r"`solver` must be plain, or an object of kf\.solvers or .*, to be"):
+    with pytest.raises(TypeError, match=r"`solver` must be plain, or a registered settings object, to be"):
         detector.save(tmp_path / "detector")
 
 
@@ -377,13 +383,18 @@ def test_file_that_is_broken_with_a_manifest_to_match_is_reported(folder, name, 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({"format": 3}, "hold a detector of format 2 or below, got 3.*upgrade"),
+        ({"format": 4}, "hold a detector of format 3 or below, got 4.*upgrade"),
         ({"kind": "KernelDensityDetector"}, "one of the kinds .*SoftmaxDetector.*'KernelDens"),
         ({"kind": []}, "one of the kinds"),
         ({"kind": "SoftmaxDetector"}, r"detector\.json that can be read.*num_eigenvalues"),
         ({"settings": {"head": "random_forest", "magic": 1}}, r"detector\.json that can be read.*magic"),
         ({"settings": {"head": "random_forest", "seed": "x"}}, r"detector\.json that can be read.*`seed`"),
-        ({"settings": {"head": "random_forest", "solver": {"class": "os"}}}, r"detector\.json.*kf\.solvers"),
+        (with_solver("os"), r"detector\.json.*a settings class"),
+        (with_solver("keras_fisher>TreeEnsemble"), r"detector\.json.*a settings class"),
+        (
+            with_solver("keras_fisher>FGM"),
+            r"detector\.json.*`solver` must be a name or an object of kf.solvers",
+        ),
         ({"settings": {}}, r"detector\.json that can be read"),
         ({"classifier": {"bounds": None}}, r"detector\.json that can be read.*from_logits"),
         ({"classifier": {"bounds": [1, 0], "from_logits": "auto"}}, "`bounds` must be a pair"),

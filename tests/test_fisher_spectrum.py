@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import keras
@@ -236,8 +237,9 @@ def test_dense_and_exact_are_the_same_numbers(classifier, images):
 def test_a_second_batch_size_does_not_retrace(images, lenet):
     classifier = kf.Classifier(lenet)
     traces = []
-    inner = classifier.parameters
-    classifier.parameters = lambda batch: traces.append(1) or inner(batch)
+    inner = classifier.target.logits
+    counted = dataclasses.replace(classifier.target, logits=lambda batch: traces.append(1) or inner(batch))
+    classifier._compiled.subject = counted
     for size in (5, 1, 7, 24):
         for solver in ("exact", "power", "lanczos", "golub_kahan"):
             kf.fisher_spectrum(classifier, images[:size], num_eigenpairs=1, solver=solver, seed=size)
@@ -321,7 +323,7 @@ def test_a_dataset_gives_what_its_array_gives(classifier, images, labels):
         ({"eigenvectors": 1}, TypeError, "`eigenvectors` must be True or False"),
         ({"progress": "yes"}, TypeError, "`progress` must be True or False"),
         ({"likelihood": "softmax"}, TypeError, "kf.likelihoods"),
-        ({"likelihood": kf.likelihoods.Bernoulli()}, ValueError, "Pass the keras.Model itself"),
+        ({"likelihood": kf.likelihoods.Bernoulli()}, ValueError, "Pass kf.Network"),
     ],
 )
 def test_bad_arguments_get_a_clear_error(options, error, words, classifier, images):

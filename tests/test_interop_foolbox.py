@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import subprocess
 import sys
 import weakref
 
+import eagerpy
 import foolbox
 import keras
 import numpy as np
@@ -18,7 +18,7 @@ from foolbox.criteria import Misclassification, TargetedMisclassification
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.interop.foolbox import as_foolbox, from_foolbox
-from keras_fisher.interop.foolbox.classifier_of import classifier_of
+from keras_fisher.interop.foolbox.as_foolbox import classifier_of_foolbox
 
 NUM = 6
 #: Without randomness: (attack, epsilon in its own norm).
@@ -202,9 +202,9 @@ def test_misclassified_images_stay_as_they_are(soft_classifier, digits):
 def test_each_image_gets_its_own_epsilon(soft_classifier, digits):
     images, labels = digits
     attack = from_foolbox(foolbox.attacks.L2BasicIterativeAttack(steps=4), 1.0)
-    chunk = attack.gather(soft_classifier, images, labels, None, None)
+    batch = attack.gather(soft_classifier, images, labels, None, None)
     epsilon = np.array([0.0, 0.5, 1.0, 0.5, 2.0, 0.0])
-    attempt = attack.perturb(soft_classifier, chunk, attack.prepare(soft_classifier, chunk), epsilon)
+    attempt = attack.attempt(soft_classifier, batch, attack.prepare(soft_classifier, batch), epsilon)
     np.testing.assert_array_equal(attempt.images[[0, 5]], images[[0, 5]])
     np.testing.assert_array_equal(attempt.num_iterations, [0, 4, 4, 4, 4, 0])
     for position in range(1, 5):
@@ -319,6 +319,45 @@ def test_as_foolbox_gives_what_the_attack_gives(soft_classifier, fmodel, digits)
         call(as_foolbox(attack), fmodel, digits, None)
 
 
+def test_directions_are_computed_once_for_all_epsilons_of_a_call(fmodel, digits, monkeypatch):
+    calls = []
+    prepare = kf.attacks.FGM.prepare
+
+    def spy(self, classifier, batch):
+        calls.append(self.targeted)
+        return prepare(self, classifier, batch)
+
+    monkeypatch.setattr(kf.attacks.FGM, "prepare", spy)
+    attack = as_foolbox(kf.attacks.FGM())
+    call(attack, fmodel, digits, [0.0, 0.5, 1.0, 2.0])
+    assert calls == [False]
+    call(attack, fmodel, digits, [0.5, 1.0], TargetedMisclassification(tf.constant(wrong(digits[1]))))
+    assert calls == [False, True]
+    call(attack, fmodel, digits, [0.0])
+    assert calls == [False, True]
+
+
+def test_directions_are_those_of_the_weights_at_each_call(digits):
+    net = testing.small_net("dense")
+    images, labels = np.random.default_rng(0).uniform(size=(4, *net.input_shape[1:])), np.arange(4) % 2
+    wrapped = foolbox.TensorFlowModel(net, bounds=(0, 1), device="/CPU:0")
+    attack = as_foolbox(kf.attacks.FGM())
+    # The same objects each time.
+    inputs = eagerpy.astensor(tf.constant(images, tf.float32))
+    criterion = Misclassification(eagerpy.astensor(tf.constant(labels)))
+    before, _, _ = attack(wrapped, inputs, criterion, epsilons=1.0)
+    net.set_weights([-weight for weight in net.get_weights()])
+    after, _, _ = attack(wrapped, inputs, criterion, epsilons=1.0)
+    assert (after - before).abs().max().item() > 0.01
+
+
+def test_foolbox_takes_ours_for_attacks_of_its_own_kinds():
+    base = foolbox.attacks.base
+    assert isinstance(as_foolbox(kf.attacks.FGM()), base.FixedEpsilonAttack)
+    assert isinstance(as_foolbox(kf.attacks.DDN()), base.MinimizationAttack)
+    assert not isinstance(as_foolbox(kf.attacks.DDN()), base.FixedEpsilonAttack)
+
+
 def test_as_foolbox_of_an_attack_without_epsilon(soft_classifier, fmodel, digits):
     images, labels = digits
     attack = kf.attacks.DDN(steps=15)
@@ -395,7 +434,7 @@ def test_preprocessing_and_its_gradient_are_part_of_the_model(kind, soft, digits
     scale = wrapped.bounds.upper
     images = np.repeat(digits[0], channels, axis=-1) * np.float32(scale)
     images = np.minimum(images + np.float32(0.1 * scale), np.float32(scale))
-    classifier = classifier_of(wrapped, images.shape[1:])
+    classifier = classifier_of_foolbox(wrapped, images.shape[1:])
     assert classifier.bounds == (0, scale)
     pixels = tf.constant(images)
     with tf.GradientTape() as tape:
@@ -408,7 +447,7 @@ def test_preprocessing_and_its_gradient_are_part_of_the_model(kind, soft, digits
     np.testing.assert_allclose(classifier.logits(images), expected.numpy(), rtol=1e-4, atol=1e-5)
     with tf.GradientTape() as ours:
         ours.watch(pixels)
-        found = tf.reduce_sum(tf.gather(classifier.parameters(pixels), 3, axis=1))
+        found = tf.reduce_sum(tf.gather(classifier.target.logits(pixels), 3, axis=1))
     gradient = tape.gradient(loss, pixels).numpy()
     np.testing.assert_allclose(ours.gradient(found, pixels).numpy(), gradient, atol=1e-4 * gradient.max())
     fgm, _, success = call(as_foolbox(kf.attacks.FGM()), wrapped, (images, digits[1]), 2.0 * scale)
@@ -417,10 +456,10 @@ def test_preprocessing_and_its_gradient_are_part_of_the_model(kind, soft, digits
 
 def test_one_classifier_for_each_foolbox_model_as_long_as_both_last(soft):
     wrapped = foolbox.TensorFlowModel(soft, bounds=(0, 1), device="/CPU:0", preprocessing={"mean": 0.1})
-    first = classifier_of(wrapped, (28, 28, 1))
-    assert classifier_of(wrapped, (28, 28, 1)) is first
+    first = classifier_of_foolbox(wrapped, (28, 28, 1))
+    assert classifier_of_foolbox(wrapped, (28, 28, 1)) is first
     wrapped.transform_bounds((0, 2), inplace=True)
-    changed = classifier_of(wrapped, (28, 28, 1))
+    changed = classifier_of_foolbox(wrapped, (28, 28, 1))
     assert changed is not first
     assert changed.bounds == (0, 2)
     reference = weakref.ref(wrapped)
@@ -431,7 +470,7 @@ def test_one_classifier_for_each_foolbox_model_as_long_as_both_last(soft):
 
 def test_unbounded_foolbox_models_give_unbounded_classifiers(soft):
     wrapped = foolbox.TensorFlowModel(soft, bounds=(-np.inf, np.inf), device="/CPU:0")
-    assert classifier_of(wrapped, (28, 28, 1)).bounds is None
+    assert classifier_of_foolbox(wrapped, (28, 28, 1)).bounds is None
 
 
 def test_there_and_back(soft_classifier, digits):
@@ -479,9 +518,3 @@ def test_without_foolbox_the_error_names_the_command(monkeypatch):
         ImportError, match=r'`foolbox` must be installed.*pip install "keras-fisher\[compare\]"'
     ):
         _ = kf.interop.foolbox
-
-
-def test_interop_alone_imports_neither_library():
-    program = "import sys, keras_fisher.interop; print({'foolbox', 'art', 'tensorflow'} & set(sys.modules))"
-    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert shown.stdout.strip() == "set()"

@@ -16,6 +16,12 @@ from keras_fisher.attacks.ossa import OSSA, IterativeOSSA
 from keras_fisher.attacks.otcm import OTCM, IterativeOTCM, least_likely_targets, random_targets
 from keras_fisher.attacks.pgd import BIM, PGD
 from keras_fisher.attacks.transfer_matrix import TransferMatrix, transfer_matrix
+from keras_fisher.serialization import register
+
+# The bases too: attacks that are derived from them need only be registered.
+register(Attack, FixedEpsilonAttack, IterativeAttack, MinimumNormAttack, OneStepAttack, loss_ascent_direction)
+register(FGM, OTCM, OSSA, RandomNoise, BIM, PGD, IterativeOTCM, IterativeOSSA)
+register(CarliniWagner, DDN, DeepFool, Opt)
 
 __all__ = [
     "BIM",
@@ -52,3 +58,7 @@ __all__ = [
     "transfer_matrix",
     "unit",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -335,7 +335,7 @@ def attempt_at(
 
 def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
     """Returns (n, classes) logits of images, in bounds or not, by the program of `classifier.predict`."""
-    return classifier.parameters_of(tf.convert_to_tensor(images, classifier.image_dtype))
+    return classifier.outputs_of(tf.convert_to_tensor(images, classifier.image_dtype))
 
 
 def check_length(name: str, value: Any, maximum: float = float("inf")) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.classifiers.image_check import check_labels
+from keras_fisher.classifiers.image_check import check_labels, read_dataset
 from keras_fisher.typing import Array, Images, Labels, Tensor
 
 #: Any answer but the label is sought, away from the label; the same, towards a target; the target alone.
@@ -119,8 +119,9 @@ def gather(
     """
     if batch_size is not None:
         check_integer("batch_size", batch_size, 1)
-    if isinstance(images, tf.data.Dataset):
-        images, labels = _read(images, labels, len(classifier.image_shape))
+    elements = read_dataset(images, len(classifier.image_shape))
+    if elements is not None:
+        images, labels = _joined(list(elements), labels)
     array = classifier.check(images)
     if not len(array):
         raise ValueError(message("images", "hold at least one image", "none"))
@@ -139,24 +140,11 @@ def gather(
     return Batch(images=array, labels=labels, targets=targets, positions=np.arange(len(array)))
 
 
-def _read(dataset: Any, labels: Labels | None, rank: int) -> tuple[Array, Labels | None]:
-    """Returns the images of a Dataset of batches, and its labels if none are given."""
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        remedy = "Call dataset.take(n)."
-        raise ValueError(message("images", "come to an end", "a Dataset without one", remedy))
-    elements: list[Any] = list(dataset.as_numpy_iterator())
-    if elements and isinstance(elements[0], tuple):
-        if labels is None:
-            labels = np.concatenate([np.atleast_1d(element[1]) for element in elements])
-        elements = [element[0] for element in elements]
+def _joined(elements: list[tuple[Array, Array | None]], labels: Labels | None) -> tuple[Array, Labels | None]:
+    """Returns the images of all batches of a Dataset, and its labels if none are given."""
     if not elements:
         raise ValueError(message("images", "hold at least one image", "an empty Dataset"))
-    if isinstance(elements[0], dict):
-        remedy = "Map it first: dataset.map(lambda row: (row['image'], row['label']))."
-        raise TypeError(message("images", "hold images, or images and labels", "dicts", remedy))
-    if elements[0].ndim == rank:
-        remedy = "Call dataset.batch(256)."
-        raise ValueError(
-            message("images", "come in batches", f"elements of shape {elements[0].shape}", remedy)
-        )
-    return np.concatenate(elements), labels
+    found = [part for _, part in elements if part is not None]
+    if labels is None and found:
+        labels = np.concatenate(found)
+    return np.concatenate([part for part, _ in elements]), labels

@@ -5,6 +5,7 @@ from keras_fisher.classifiers.classifier import Classifier, as_classifier
 from keras_fisher.classifiers.ensemble import ensemble
 from keras_fisher.classifiers.network import Network
 from keras_fisher.classifiers.programs import Programs
+from keras_fisher.classifiers.reading import target_of
 from keras_fisher.classifiers.target import Target
 
 __all__ = [
@@ -16,4 +17,9 @@ __all__ = [
     "as_classifier",
     "class_odds",
     "ensemble",
+    "target_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

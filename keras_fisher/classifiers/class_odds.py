@@ -48,8 +48,9 @@ def class_odds(logits: Tensor, classes: Tensor) -> ClassOdds:
     logits = tf.cast(logits, tf.float64)
     is_class = tf.one_hot(classes, logits.shape[1], dtype=tf.float64)
     of_class = tf.reduce_sum(logits * is_class, axis=-1, keepdims=True)
-    minus_infinity = tf.constant(-float("inf"), tf.float64)
-    others = tf.where(is_class > 0, minus_infinity, logits - of_class)
+    # No infinity, which TensorFlow's own check of numerics would stop at; its exponential is zero as well.
+    lowest = tf.constant(-1e300, tf.float64)
+    others = tf.where(is_class > 0, lowest, logits - of_class)
     log_odds_against = tf.reduce_logsumexp(others, axis=-1)  # log Σ_{j≠c} e^{z_j − z_c}
     log_probability = -tf.math.softplus(log_odds_against)
     return ClassOdds(

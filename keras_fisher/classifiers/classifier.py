@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.checks import check_option
-from keras_fisher.classifiers.network import Network
+from keras_fisher.checks import check_option, suggests_keywords
+from keras_fisher.classifiers.model_files import as_keras_model
+from keras_fisher.classifiers.network import Network, kept_network
 from keras_fisher.typing import Array, Images
 
 
@@ -17,18 +18,19 @@ class Classifier(Network):
     """A Keras model as a classifier: logits, log-probabilities, bounds; inference mode always.
 
     Args:
-        model: a keras.Model, images (n, h, w, c) → (n, classes), logits or softmax probabilities; or the path
-            of one: a `.keras` file, or the folder of a SavedModel with a serving signature.
-        from_logits: "auto" finds a final softmax (`activation="softmax"` or a Softmax layer) and reads
-            the logits under it, because log(softmax) is −inf where float32 saturates. True: the outputs are
-            logits. False: they are probabilities.
-        bounds: (lowest, highest) pixel; images outside are refused. None lifts that.
+        model: keras.Model or path. Images (n, h, w, c) → (n, classes), logits or softmax probabilities; or
+            the path of one: a `.keras` or `.h5` file, or the folder of a SavedModel with a serving signature.
+            A model with one output, a sigmoid or its logit z, is one of two classes with the logits (0, z).
+        from_logits: "auto" (default), True or False. "auto" finds a final softmax (`activation="softmax"` or
+            a Softmax layer) and reads the logits under it, because log(softmax) is −inf where float32
+            saturates. True: the outputs are logits. False: they are probabilities.
+        bounds: (lowest, highest) pixel, default (0, 1); images outside are refused. None lifts that.
 
     Raises:
         TypeError: `model` is no keras.Model and no path.
         FileNotFoundError: there is no such file.
         ValueError: an output that is neither logits nor probabilities, a model that couples the images of a
-            batch, is random in inference, or returns NaN.
+            batch, is random in inference, returns NaN, or has no gradient in its images.
 
     Example:
         >>> import keras, numpy as np, keras_fisher as kf
@@ -42,6 +44,7 @@ class Classifier(Network):
         (3, (2, 3))
     """
 
+    @suggests_keywords
     def __init__(
         self,
         model: keras.Model | str | os.PathLike,
@@ -49,7 +52,9 @@ class Classifier(Network):
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
         check_option("from_logits", from_logits, ("auto", True, False))
-        super().__init__(model, "softmax", from_logits, bounds)
+        self._arguments = (model, from_logits, bounds)
+        self._told_logits = from_logits is True
+        self._set_up(as_keras_model(model), "softmax", from_logits, bounds)
 
     @property
     def num_classes(self) -> int:
@@ -66,7 +71,7 @@ class Classifier(Network):
         Raises:
             TypeError, ValueError: not images of the classifier's shape and bounds, NaN or infinity.
         """
-        chunks = [self._predict(chunk) for chunk in self.batches(images, batch_size)]
+        chunks = [self.outputs_of(chunk).numpy() for chunk in self.batches(images, batch_size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.num_classes), np.float32)
 
     def log_probabilities(self, images: Images, batch_size: int | None = None) -> Array:
@@ -81,5 +86,13 @@ class Classifier(Network):
 
 
 def as_classifier(model: Any) -> Classifier:
-    """Returns `model` as a Classifier, if it is not one: everything that takes the one takes the other."""
-    return model if isinstance(model, Classifier) else Classifier(model)
+    """Returns `model` as a Classifier, if it is not one: everything that takes the one takes the other.
+
+    That of a keras.Model is made once and kept with the model.
+    """
+    return model if isinstance(model, Classifier) else as_kept(model)
+
+
+def as_kept(model: Any) -> Any:
+    """Returns the Classifier of a keras.Model, made once; of anything else, a new one."""
+    return kept_network(model, "classifier", lambda: Classifier(model))

@@ -47,7 +47,7 @@ def ensemble(members: Iterable[Classifier | keras.Model]) -> Classifier:
         if any(value != found[0] for value in found):
             raise ValueError(message("members", f"share their {attribute}", found))
     images = keras.Input(first.image_shape, dtype=first.image_dtype.name, name="images")
-    logits = MeanProbability([classifier.parameters_model for classifier in classifiers])(images)
+    logits = MeanProbability([classifier.logits_model for classifier in classifiers])(images)
     return Classifier(keras.Model(images, logits, name="ensemble"), from_logits=True, bounds=first.bounds)
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_fisher.checks import message
 from keras_fisher.classifiers.classifier import Classifier
+from keras_fisher.classifiers.programs import Programs
 from keras_fisher.typing import Array, Tensor
 
 #: Layers that pass values through at inference, or put them in another order: nothing new to a distance.
@@ -68,11 +69,13 @@ class HiddenLayers:
         self.classifier = classifier
         self.only_last = only_last
         self.pooled = pooled
-        model = classifier.parameters_model
+        model = classifier.logits_model
         tensors = _hidden_tensors(model)[-1 if only_last else 0 :]
         #: Of the layers, in graph order.
         self.names: tuple[str, ...] = tuple(tensor._keras_history.operation.name for tensor in tensors)
-        self._model = keras.Model(model.inputs, [*tensors, model.outputs[0]])
+        self._model = keras.Model(model.inputs, [*tensors, *keras.tree.flatten(model.outputs)])
+        #: Compiled for these layers.
+        self.programs = Programs(self)
 
     def tensors(self, images: Tensor) -> Activations:
         """Returns what the layers make of a tensor of images, unchecked: what is differentiated."""
@@ -85,9 +88,7 @@ class HiddenLayers:
         Args:
             images: (n, h, w, c), a batch of `classifier.batches`.
         """
-        key = ("hidden_layers", self.only_last, self.pooled)
-        program = self.classifier.program(key, self.tensors, images.shape[1:])
-        layers, logits = program(tf.convert_to_tensor(images))
+        layers, logits = self.programs.run(_tensors, images)
         return Activations([layer.numpy() for layer in layers], logits.numpy())
 
     def _as_rows(self, layer: Tensor) -> Tensor:
@@ -95,6 +96,10 @@ class HiddenLayers:
         if self.pooled and layer.shape.rank > 2:
             return tf.reduce_mean(layer, axis=list(range(1, layer.shape.rank - 1)))
         return tf.reshape(layer, [tf.shape(layer)[0], -1])
+
+
+def _tensors(hidden: HiddenLayers, images: Tensor) -> Activations:
+    return hidden.tensors(images)
 
 
 def _hidden_tensors(model: keras.Model) -> list[Any]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_fisher.checks import message
 from keras_fisher.typing import Array
@@ -38,12 +41,52 @@ def check_bounds(bounds: Any) -> Bounds | None:
     return lower, upper
 
 
+def read_dataset(images: Any, image_rank: int) -> Iterator[tuple[Array, Array | None]] | None:
+    """Returns what yields the batches of a Dataset, images and labels if there are any; None for an array.
+
+    Args:
+        images: a `tf.data.Dataset` of batches, of images or of (images, labels), or anything else.
+        image_rank: the number of axes of one image.
+
+    Raises:
+        TypeError: a generator, a `keras.utils.PyDataset`, or a Dataset of dicts.
+        ValueError: a Dataset without an end, or one that does not come in batches.
+    """
+    if isinstance(images, (keras.utils.PyDataset, Iterator)):
+        remedy = "Collect it: np.concatenate([batch for batch, _ in data]), or wrap it in a tf.data.Dataset."
+        rule = "be an array, a tensor or a tf.data.Dataset"
+        raise TypeError(message("images", rule, type(images).__name__, remedy))
+    if not isinstance(images, tf.data.Dataset):
+        return None
+    dataset: Any = images
+    if int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY:
+        remedy = "Call .take(n) on it."
+        raise ValueError(message("images", "come to an end", "a Dataset without one", remedy))
+    element = dataset.element_spec
+    if isinstance(element, dict):
+        remedy = "Map it first: dataset.map(lambda row: (row['image'], row['label']))."
+        raise TypeError(message("images", "hold images, or images and labels", "dicts", remedy))
+    shape = getattr(element[0] if isinstance(element, tuple) else element, "shape", None)
+    if shape is not None and shape.rank == image_rank:
+        remedy = "Call dataset.batch(256)."
+        raise ValueError(message("images", "come in batches", f"elements of shape {shape}", remedy))
+    return (_pair(part) for part in dataset.as_numpy_iterator())
+
+
+def _pair(element: Any) -> tuple[Array, Array | None]:
+    if not isinstance(element, tuple):
+        return element, None
+    return element[0], np.atleast_1d(element[1]) if len(element) > 1 else None
+
+
 def check_images(
     images: Any,
     image_shape: tuple[int | None, ...],
     bounds: Bounds | None,
     argument: str = "images",
     dtype: Any = np.float32,
+    *,
+    has_rescaling: bool = False,
 ) -> Array:
     """Returns the images as a float array.
 
@@ -53,6 +96,7 @@ def check_images(
         bounds: lowest and highest pixel, or None to take any finite pixel.
         argument: the name that an error gives.
         dtype: of the result.
+        has_rescaling: whether the model brings pixels of another range to its own by itself.
 
     Raises:
         TypeError: not numeric.
@@ -89,9 +133,7 @@ def check_images(
         lowest, highest = array.min(), array.max()
         # In the images' own precision: 0.3 in float32 is above 0.3.
         if lowest < array.dtype.type(bounds[0]) or highest > array.dtype.type(bounds[1]):
-            remedy = "Pass Classifier(..., bounds=None) to lift the check."
-            if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
-                remedy = "Divide 8-bit pixels by 255. " + remedy
+            remedy = range_remedy(bounds, lowest, highest, has_rescaling)
             raise ValueError(
                 message(
                     argument,
@@ -101,6 +143,26 @@ def check_images(
                 )
             )
     return array
+
+
+def range_remedy(bounds: Bounds, lowest: float, highest: float, has_rescaling: bool) -> str:
+    """Returns what to do about pixels out of bounds.
+
+    Args:
+        bounds: lowest and highest pixel allowed.
+        lowest: the lowest found.
+        highest: the highest found.
+        has_rescaling: whether the model has a Rescaling layer.
+    """
+    if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
+        if has_rescaling:
+            return "The model has a Rescaling layer of its own: pass kf.Classifier(model, bounds=(0, 255))."
+        return (
+            "Divide 8-bit pixels by 255, or pass kf.Classifier(model, bounds=(0, 255)) for a model that "
+            "takes them as they are."
+        )
+    found = (float(np.floor(lowest)), float(np.ceil(highest)))
+    return f"Pass kf.Classifier(model, bounds={found}), or bounds=None to lift the check."
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int, argument: str = "labels") -> Array:

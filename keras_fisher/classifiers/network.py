@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Hashable, Iterator
@@ -11,97 +12,148 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
-from keras_fisher.classifiers.final_activation import final_activation
-from keras_fisher.classifiers.image_check import check_bounds, check_images
+from keras_fisher.checks import check_integer, check_option, message, suggests_keywords
+from keras_fisher.classifiers import trial
+from keras_fisher.classifiers.image_check import check_bounds, check_images, read_dataset
 from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
-from keras_fisher.classifiers.model_files import read_model
-from keras_fisher.classifiers.parameter_function import ParameterFunction
+from keras_fisher.classifiers.model_files import as_keras_model
 from keras_fisher.classifiers.programs import Programs
+from keras_fisher.classifiers.reading import OutputFunction, call, output_activation_of, precision_of
 from keras_fisher.classifiers.target import Target
 from keras_fisher.typing import Array, Images, Tensor
 
+OUTPUT_ACTIVATIONS = ("linear", "softmax", "sigmoid")
+#: Sides that a model for images of any size is tried out on, in turn.
+_TRIAL_SIDES = (64, 128, 224, 299)
+#: Where the networks of a model that is passed as it is are kept: in the model, to go with it.
+_KEPT = "_keras_fisher_networks"
+
 
 class Network:
-    """A Keras model, images → parameters z (batch, outputs), in inference mode and without its final link.
+    """A Keras model, images → z (batch, outputs), in inference mode: the parameters of a distribution.
 
-    The distribution of the label is that of softmax(z), sigmoid(z) or N(z, σ²), as `link` says. A model that
-    ends in its link is read under it, since the link saturates in float32 where z does not.
+    The distribution of the label is that of softmax(z), sigmoid(z) or N(z, σ²). A model that ends in such an
+    activation is read under it, since the activation saturates in float32 where z does not.
 
     Args:
-        model: images (batch, *image_shape) → (batch, outputs), or the path of one (see `read_model`).
-        link: "softmax", "sigmoid" or "linear".
-        from_parameters: whether the model puts out z itself (True), the link of it (False), or "auto": found
-            from its last layer and a trial.
-        bounds: lowest and highest pixel; None takes any.
+        model: keras.Model or path. Images (batch, *image_shape) → (batch, outputs), or a `.keras` file, or
+            the folder of a SavedModel with a serving signature.
+        output_activation: "linear" (default), "softmax" or "sigmoid". What turns z into the model's answer.
+            With "linear" nothing is taken off: the mean of a Gaussian is the output, whatever the last layer.
+        layer: str, int or None (default). The name or index of a layer whose output, flat, is z: what a
+            hidden layer makes of an image. With "linear" only.
+        bounds: (lowest, highest) pixel, default (0, 1); images outside are refused. None lifts that.
 
     Raises:
-        TypeError: `model` is no keras.Model.
-        ValueError: an output that is neither z nor its link, of another shape, that is not finite, not
-            deterministic, or that depends on the other images of its batch.
+        TypeError: `model` is no keras.Model and no path.
+        FileNotFoundError: there is no such file.
+        ValueError: an output that is neither z nor its activation, a model that couples the images of a
+            batch, is random in inference, returns NaN, or has no gradient in its images.
+
+    Example:
+        >>> import keras_fisher as kf
+        >>> images, _ = kf.datasets.mnist_sample()
+        >>> network = kf.Network(kf.models.lenet5(weights="mnist"), layer="dense_1")
+        >>> spectrum = kf.fisher_spectrum(network, images[:2], 1, likelihood=kf.likelihoods.Gaussian())
+        >>> network.num_outputs, spectrum.eigenvectors.shape
+        (120, (2, 1, 28, 28, 1))
     """
 
+    @suggests_keywords
     def __init__(
         self,
         model: keras.Model | str | os.PathLike,
-        link: str,
-        from_parameters: bool | str = "auto",
+        output_activation: str = "linear",
+        layer: str | int | None = None,
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
-        self.model: keras.Model = _as_model(model)
-        self.link = link
+        check_option("output_activation", output_activation, OUTPUT_ACTIVATIONS)
+        self._arguments: tuple[Any, ...] = (model, output_activation, layer, bounds)
+        model = as_keras_model(model)
+        if layer is not None:
+            if output_activation != "linear":
+                found = f"{layer!r} with {output_activation!r}"
+                raise ValueError(message("layer", 'be None but for output_activation="linear"', found))
+            model = _up_to(model, layer)
+        self._set_up(model, output_activation, "auto", bounds)
+
+    def _set_up(
+        self,
+        model: keras.Model,
+        output_activation: str,
+        from_parameters: bool | str,
+        bounds: tuple[float, float] | None,
+    ) -> None:
+        self.model: keras.Model = model
+        self.output_activation = output_activation
         self.bounds = check_bounds(bounds)
-        self.image_shape = _image_shape(self.model)
-        self._programs: dict[Hashable, Callable[..., Any]] = {}
+        self.image_shape = _image_shape(model)
+        kinds = {keras.backend.standardize_dtype(tensor.dtype) for tensor in keras.tree.flatten(model.inputs)}
+        if not any("float" in kind for kind in kinds):
+            remedy = "Pass the part of the model that takes floats: keras.Model(layer.output, model.output)."
+            found = f"images of {', '.join(kinds)}"
+            raise ValueError(message("model", "be differentiable in its images", found, remedy))
+        self._has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
         self._held: float | None = None
-        activation = final_activation(self.model)
-        if from_parameters is True:
-            reading = "as_is"
-        elif activation == link and link != "linear":
-            reading = "stripped"
-        elif activation in (None, "linear") or (activation == "log_softmax" and link == "softmax"):
-            reading = "log" if from_parameters is False and link == "softmax" else "as_is"
-        else:
-            raise ValueError(self._refusal(f"a model that ends in {activation!r}"))
-        self._function = ParameterFunction(self.model, reading)
-        if from_parameters is False and activation != link and link == "sigmoid":
-            raise ValueError(self._refusal("a sigmoid that is not the last layer"))
-        self.num_outputs = self._try_out(from_parameters, activation)
+        self._precision = precision_of(model)
+        self._trial_sides = self.image_shape
+        self._function = self._read(from_parameters)
+        reading = self.reading
+        # The program of `predict` is the one that the trial runs.
+        self._compiled = Programs(Target(self._function, 0, self.bounds))
+        self.num_outputs, lacks_second_derivative = self._try_out()
         #: What graph code sees of it.
-        self.target = Target(self._function, self.num_outputs, self.bounds)
-        self._compiled = Programs(self.target)
+        self.target = Target(
+            self._function, self.num_outputs, self.bounds, self._precision, lacks_second_derivative
+        )
+        self._compiled.subject = self.target
+        if self.reading != reading:
+            self._compiled.clear()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies and pickles are made anew: compiled programs are neither.
+        return (type(self), (self.model, *self._arguments[1:]))
+
+    def __repr__(self) -> str:
+        shape = " × ".join("any" if side is None else str(side) for side in self.image_shape)
+        bounds = (
+            "any pixels" if self.bounds is None else f"pixels in [{self.bounds[0]:g}, {self.bounds[1]:g}]"
+        )
+        kind = type(self).__name__
+        return f"<{kind} {self.model.name!r}: images {shape}, {bounds}, {self.num_outputs} outputs>"
+
+    @property
+    def image_dtype(self) -> tf.DType:
+        """float32, or float64 for a model that computes in it."""
+        dtypes = {
+            keras.backend.standardize_dtype(tensor.dtype) for tensor in keras.tree.flatten(self.model.inputs)
+        }
+        return tf.float64 if "float64" in dtypes else tf.float32
+
+    @property
+    def reading(self) -> str:
+        """How z is read from the model, one of `keras_fisher.classifiers.reading.READINGS`."""
+        return self._function.reading
+
+    @property
+    def logits_model(self) -> keras.Model:
+        """The model without its final activation: images → z.
+
+        Raises:
+            ValueError: it has one that cannot be taken off, or one output for two classes.
+        """
+        if self.reading not in ("as_is", "stripped"):
+            remedy = "Pass one that returns a logit for each class."
+            raise ValueError(message("model", "show its logits", "probabilities, or one unit, only", remedy))
+        return self._function.model
 
     def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
         """Returns `function(self.target, *tensors, **settings)`, compiled and kept; see `Programs`."""
         return self._compiled.run(function, *tensors, **settings)
 
-    @property
-    def image_dtype(self) -> tf.DType:
-        """float32, or float64 for a model that computes in it."""
-        inputs = self.model.inputs or []
-        is_double = any(keras.backend.standardize_dtype(tensor.dtype) == "float64" for tensor in inputs)
-        return tf.float64 if is_double else tf.float32
-
-    def parameters(self, images: Tensor) -> Tensor:
-        """Returns z (batch, outputs) of a tensor of images, unchecked: what is differentiated."""
-        return self._function(images)
-
-    @property
-    def reading(self) -> str:
-        """How z is read from the model, one of `parameter_function.READINGS`."""
-        return self._function.reading
-
-    @property
-    def parameters_model(self) -> keras.Model:
-        """The model without its final link: images → z.
-
-        Raises:
-            ValueError: the link is not the last layer, so that there is none.
-        """
-        if self.reading == "log":
-            remedy = "Pass one that returns logits."
-            raise ValueError(message("model", "show its logits", "probabilities only", remedy))
-        return self._function.model
+    def outputs_of(self, images: Array) -> Tensor:
+        """Returns z (n, outputs) of checked images."""
+        return self.run(_outputs, images)
 
     def check(self, images: Any, argument: str = "images") -> Array:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
@@ -109,7 +161,14 @@ class Network:
         Raises:
             TypeError, ValueError: they are not.
         """
-        return check_images(images, self.image_shape, self.bounds, argument, self.image_dtype.as_numpy_dtype)
+        return check_images(
+            images,
+            self.image_shape,
+            self.bounds,
+            argument,
+            self.image_dtype.as_numpy_dtype,
+            has_rescaling=self._has_rescaling,
+        )
 
     def batches(
         self, images: Images, batch_size: int | None = None, num_vectors: int = 0, num_copies: int = 1
@@ -122,14 +181,15 @@ class Network:
         its images.
 
         Raises:
-            TypeError, ValueError: as `check` does.
+            TypeError, ValueError: as `check` does; a Dataset without an end.
         """
         size = self.default_batch_size(num_vectors, num_copies)
         if batch_size is not None:
             size = check_integer("batch_size", batch_size, 1)
-        if not isinstance(images, tf.data.Dataset):
+        elements = read_dataset(images, len(self.image_shape))
+        if elements is None:
             return _chunks(self.check(images), size)
-        return (chunk for element in images for chunk in _chunks(self._check_element(element), size))
+        return (chunk for part, _ in elements for chunk in _chunks(self.check(part), size))
 
     def default_batch_size(self, num_vectors: int = 0, num_copies: int = 1) -> int:
         """Returns how many images at once keep within about 2 GiB, from 1 to 256.
@@ -140,164 +200,314 @@ class Network:
             num_vectors: float64 vectors as long as an image, for each image.
             num_copies: how often each image goes through the net at once.
         """
+        whole = [side or 224 for side in self.image_shape]
         if self._held is None:
-            sides = self._trial_shape()
-            program: Any = self.program("parameters", self.parameters, sides)
+            sides = self._trial_sides
+            program: Any = self._compiled.compiled(_outputs, tf.TensorSpec([None, *sides], self.image_dtype))
             graph = program.get_concrete_function().graph
-            growth = np.prod([side or 224 for side in self.image_shape]) / np.prod(sides)
+            growth = math.prod(whole) / math.prod(side or 224 for side in sides)
             self._held = growth * activation_bytes(graph)
-        vectors = 8 * int(np.prod([side or 224 for side in self.image_shape])) * num_vectors
-        return images_within_budget(num_copies * self._held + vectors)
+        vectors = 8 * math.prod(whole) * num_vectors
+        return images_within_budget(num_copies * (self._held or 0.0) + vectors)
 
-    def _trial_shape(self) -> tuple[int, ...]:
-        """Returns the shape of an image that the model can be tried out on."""
-        return tuple(side or 64 for side in self.image_shape)
-
-    def _check_element(self, element: Any) -> Array:
-        array = np.asarray(element[0] if isinstance(element, tuple) else element)
-        if array.ndim == len(self.image_shape):
-            remedy = "Call dataset.batch(256)."
-            raise ValueError(message("images", "come in batches", f"elements of shape {array.shape}", remedy))
-        return self.check(array)
-
-    def program(
-        self, key: Hashable, function: Callable[..., Any], image_shape: tuple[int, ...], *more: tf.TensorSpec
-    ) -> Callable[..., Any]:
-        """Returns `function(images, *more)` as a `tf.function` that is traced once, whatever the batch size.
+    def _read(self, from_parameters: bool | str) -> OutputFunction:
+        """Returns how z is read, as far as the last layer tells.
 
         Args:
-            key: names the function and all of its settings.
-            function: (batch, *image_shape) images, and tensors like `more`.
-            image_shape: of one image, without unknown sides.
-            more: the specifications of further tensors.
+            from_parameters: whether the model puts out z itself (True), its activation (False), or "auto".
         """
-        key = (key, image_shape)
-        if key not in self._programs:
-            signature = [tf.TensorSpec([None, *image_shape], self.image_dtype), *more]
-            program = tf.function(function, input_signature=signature, autograph=False)
-            # Several programs of one function are meant: one for each solver and its settings. TensorFlow
-            # takes them for one that is traced again and again, and would tell the user so at length.
-            program._omit_frequent_tracing_warning = True
-            self._programs[key] = program
-        return self._programs[key]
+        wanted, found = self.output_activation, output_activation_of(self.model)
+        if wanted == "linear" or from_parameters is True:
+            return OutputFunction(self.model, "as_is")
+        is_one_unit = self.num_units == 1 and wanted == "softmax"
+        under = "sigmoid" if is_one_unit else wanted
+        if found == under:
+            try:
+                return OutputFunction(self.model, "stripped_pair" if is_one_unit else "stripped")
+            # A layer of the user's own may raise anything when it is made anew.
+            except Exception:
+                _warn_of_probabilities()
+                return OutputFunction(self.model, self._reading_of_probabilities(is_one_unit))
+        is_plain = found in (None, "linear") or (found == "log_softmax" and wanted == "softmax")
+        if not is_plain:
+            raise ValueError(self._refusal(f"a model that ends in {found!r}"))
+        if from_parameters is False:
+            return OutputFunction(self.model, self._reading_of_probabilities(is_one_unit))
+        return OutputFunction(self.model, "pair" if is_one_unit else "as_is")
 
-    def parameters_of(self, images: Array) -> Tensor:
-        """Returns `parameters` (n, outputs) of checked images, by the program of `predict`."""
-        program = self.program("parameters", self.parameters, images.shape[1:])
-        return program(tf.convert_to_tensor(images))
+    @property
+    def num_units(self) -> int | None:
+        """The number of outputs of the model itself."""
+        shape = keras.tree.flatten(self.model.outputs)[0].shape
+        return int(shape[-1]) if len(shape) == 2 and shape[-1] is not None else None
 
-    def _predict(self, images: Array) -> Array:
-        return self.parameters_of(images).numpy()
+    def _reading_of_probabilities(self, is_one_unit: bool) -> str:
+        if is_one_unit:
+            return "logit_pair"
+        return "log" if self.output_activation == "softmax" else "logit"
 
-    def _try_out(self, from_parameters: bool | str, activation: str | None) -> int:
-        """Runs two small batches that share their first image, and returns the number of outputs."""
+    def _try_out(self) -> tuple[int, str | None]:
+        """Runs two small batches that share their first image, and differentiates one of them.
+
+        Returns:
+            the number of outputs, and the operation that has no second derivative.
+        """
+        try:
+            first, trials = self._first_answers()
+        except ValueError:
+            if not self.reading.startswith("stripped"):
+                raise
+            # A layer that cannot be run without its activation, such as a quantised one.
+            _warn_of_probabilities()
+            is_one_unit = self.reading == "stripped_pair"
+            self._function = OutputFunction(self.model, self._reading_of_probabilities(is_one_unit))
+            self._compiled = Programs(Target(self._function, 0, self.bounds))
+            first, trials = self._first_answers()
+        self._check_answers(first)
+        try:
+            derivatives = trial.differentiate(self._function, trials[[0, 2]])
+        except (LookupError, NotImplementedError) as error:
+            remedy = "TensorFlow says: " + str(error).split("\n", maxsplit=1)[0]
+            found = "an operation without a gradient"
+            raise ValueError(message("model", "be differentiable in its images", found, remedy)) from error
+        self._check_batch(first, derivatives.outputs, trials)
+        reading = self.reading
+        self._check_reading(first, trials)
+        if self.reading != reading:  # The same passes, seen differently.
+            first = np.asarray(self._function(tf.convert_to_tensor(trials[:2])))
+            derivatives = trial.differentiate(self._function, trials[[0, 2]])
+        answers = np.concatenate([first, derivatives.outputs])
+        trial.check_differentiable(derivatives, answers, self._precision)
+        missing = None
+        if not trial.is_adjoint(derivatives, self._precision):
+            missing = _named_in(derivatives.words) or trial.missing_operation(self._function, trials[:2])
+        return first.shape[1], missing
+
+    def _first_answers(self) -> tuple[Array, Array]:
+        """Returns z of two images, and three images of the first size that the model takes."""
         lower, upper = self.bounds or (0.0, 1.0)
-        sides = self._trial_shape()
-        trial = (
-            np.random.default_rng(0)
-            .uniform(lower, upper, (3, *sides))
-            .astype(self.image_dtype.as_numpy_dtype)
-        )
-        first, again, other = (self._predict(trial[pair]) for pair in ([0, 1], [0, 1], [0, 2]))
-        if first.ndim != 2 or first.shape[0] != 2 or first.shape[1] < (2 if self.link == "softmax" else 1):
-            rule = "return one row of at least two class scores for each image"
-            if self.link != "softmax":
-                rule = "return one row for each image"
-            raise ValueError(message("model", rule, f"outputs of shape {first.shape} for two images"))
-        if not all(np.isfinite(part).all() for part in (first, other)):
-            raise ValueError(message("model", "return finite numbers", "NaN or infinity for random images"))
-        scale = np.abs(first).max() + 1e-30
-        if np.abs(first - again).max() > 1e-5 * scale:
-            raise ValueError(
-                message(
-                    "model",
-                    "be deterministic in inference",
-                    "two answers to one image",
-                    "Remove layers called with training=True.",
-                )
-            )
-        if np.abs(first[0] - other[0]).max() > 1e-5 * scale:
-            raise ValueError(
-                message(
-                    "model",
-                    "treat each image by itself",
-                    "an answer that changes with the other images of its batch",
-                    "The Fisher information of one image is then not defined. "
-                    "Run batch normalisation on its moving statistics (training=False).",
-                )
-            )
-        if self.link == "softmax" and self.reading != "log":
-            self._check_logits(np.concatenate([first, other]), from_parameters, activation)
-        return first.shape[1]
+        kinds: dict[tuple[int, ...], None] = {}
+        for side in _TRIAL_SIDES:
+            kinds[tuple(known or side for known in self.image_shape)] = None
+        failure: Exception | None = None
+        for sides in kinds:
+            images = np.random.default_rng(0).uniform(lower, upper, (3, *sides))
+            images = images.astype(self.image_dtype.as_numpy_dtype)
+            try:
+                first = self.outputs_of(images[:2]).numpy()
+            # What a model raises for images of a size that it does not take may be anything.
+            except Exception as error:
+                failure = error
+                continue
+            self._trial_sides = sides
+            return first, images
+        found = f"an error for images of {' and of '.join(str(sides) for sides in kinds)}"
+        remedy = "The model's own words stand above."
+        raise ValueError(
+            message("model", "take images of the shape that it says", found, remedy)
+        ) from failure
 
-    def _check_logits(self, outputs: Array, from_parameters: bool | str, activation: str | None) -> None:
-        """Finds probabilities that pass for logits: a softmax where the last layer does not show it."""
-        in_unit_interval = bool((outputs >= 0).all() and (outputs <= 1).all())
-        sums_to_one = bool(np.allclose(outputs.sum(axis=-1), 1.0, atol=1e-3))
-        if in_unit_interval and sums_to_one:
-            if from_parameters is True:
-                raise ValueError(
-                    message("from_logits", 'be False or "auto" for a model that returns probabilities', True)
-                )
-            warnings.warn(
-                "The model returns probabilities from a softmax that is not its last layer. Their log is "
-                "used, which is wrong where float32 rounds one to 0 or 1. Pass a model that returns logits, "
-                "or one whose last layer is the softmax.",
-                stacklevel=4,
-            )
-            self._function = ParameterFunction(self.model, "log")
-            self._programs.clear()
-        elif in_unit_interval and from_parameters == "auto" and activation is None:
+    def _check_answers(self, first: Array) -> None:
+        is_over_classes = self.output_activation == "softmax"
+        if first.ndim != 2 or first.shape[0] != 2 or first.shape[1] < (2 if is_over_classes else 1):
+            rule = "return one row for each image"
+            remedy = "A layer's output of another shape: kf.Network(model, layer=...)."
+            if is_over_classes:
+                rule = "return one row of class scores for each image"
+                remedy = ""
+            found = f"outputs of shape {first.shape} for two images"
+            raise ValueError(message("model", rule, found, remedy))
+        if not np.isfinite(first).all():
+            raise ValueError(message("model", "return finite numbers", "NaN or infinity for random images"))
+
+    def _check_batch(self, first: Array, other: Array, trials: Array) -> None:
+        """Refuses a model whose answer to an image changes with the call, or with its batch."""
+        if not np.isfinite(other).all():
+            raise ValueError(message("model", "return finite numbers", "NaN or infinity for random images"))
+        if not trial.differ(first[:1], other[:1], self._precision):
+            return
+        again = np.asarray(self._function(tf.convert_to_tensor(trials[:2])))
+        if trial.differ(first, again, self._precision):
+            remedy = "Remove layers called with training=True."
+            found = "two answers to one image"
+            raise ValueError(message("model", "be deterministic in inference", found, remedy))
+        found = "an answer that changes with the other images of its batch"
+        remedy = (
+            "The Fisher information of one image is then not defined. "
+            "Run batch normalisation on its moving statistics (training=False)."
+        )
+        raise ValueError(message("model", "treat each image by itself", found, remedy))
+
+    def _check_reading(self, outputs: Array, trials: Array) -> None:
+        """Compares z with the model's own answer, and reads it otherwise where the two do not agree."""
+        if self.output_activation == "linear":
+            return
+        if self.reading.startswith("stripped"):
+            answer = call(self.model, tf.convert_to_tensor(trials[:2]))
+            answer = tf.cast(answer, tf.float64).numpy()
+            under = tf.constant(outputs, tf.float64)
+            rebuilt = tf.nn.softmax(under) if self.reading == "stripped" else tf.sigmoid(under[:, 1:])
+            if self.output_activation == "sigmoid":
+                rebuilt = tf.sigmoid(under)
+            if np.abs(rebuilt.numpy() - answer).max() <= max(1e-4, 10 * self._precision):
+                return
+            # The activation is not the last thing that the model does: it is read as it is.
+            self._read_as_probabilities(answer, "a model that does not compute what its last layer says")
+        elif self.reading in ("log", "logit", "logit_pair"):
+            answer = call(self.model, tf.convert_to_tensor(trials[:2]))
+            self._read_as_probabilities(tf.cast(answer, tf.float64).numpy(), None)
+        else:
+            self._check_logits(outputs)
+
+    def _read_as_probabilities(self, answer: Array, why: str | None) -> None:
+        """Takes answers for probabilities if they are some.
+
+        Raises:
+            ValueError: they are not.
+        """
+        if not self._are_probabilities(answer):
+            if why is None:
+                found = f"outputs in [{answer.min():g}, {answer.max():g}]"
+                remedy = 'Pass from_logits=True or "auto".'
+                raise ValueError(message("from_logits", "be True for a model of logits", found, remedy))
+            raise ValueError(self._refusal(why))
+        is_one_unit = answer.shape[1] == 1 and self.output_activation == "softmax"
+        if why is not None:
+            _warn_of_probabilities()
+        self._function = OutputFunction(self.model, self._reading_of_probabilities(is_one_unit))
+
+    def _are_probabilities(self, answer: Array) -> bool:
+        slack = max(1e-3, 10 * self._precision)
+        is_within = bool((answer >= -1e-6).all() and (answer <= 1 + slack).all())
+        if self.output_activation == "sigmoid" or answer.shape[1] == 1:
+            return is_within
+        return is_within and bool(np.abs(answer.sum(axis=-1) - 1.0).max() <= slack)
+
+    def _check_logits(self, outputs: Array) -> None:
+        """Finds probabilities that pass for logits: an activation where the last layer does not show it."""
+        answer = outputs[:, 1:] if self.reading == "pair" else outputs
+        was_told = self._told_logits
+        if self._are_probabilities(answer) and not (
+            answer.shape[1] == 1 or self.output_activation == "sigmoid"
+        ):
+            if was_told:
+                rule = 'be False or "auto" for a model that returns probabilities'
+                raise ValueError(message("from_logits", rule, True))
+            self._read_as_probabilities(answer, "probabilities")
+            return
+        is_in_unit_interval = bool((answer >= 0).all() and (answer <= 1).all())
+        if is_in_unit_interval and not was_told and output_activation_of(self.model) is None:
+            if self.output_activation == "sigmoid" or answer.shape[1] == 1:
+                self._read_as_probabilities(answer, "probabilities")
+                return
             raise ValueError(self._refusal("outputs in [0, 1] that do not sum to one"))
 
+    #: Whether the caller says that the model returns z.
+    _told_logits = False
+
     def _refusal(self, found: str) -> str:
-        if self.link == "softmax":
+        if self.output_activation == "softmax":
             return message(
                 "model",
                 "return logits or softmax probabilities",
                 found,
-                "Pass from_logits=True if these are logits all the same. For labels that do not exclude "
-                "each other use fisher_spectrum(model, ..., likelihood=kf.likelihoods.Bernoulli()), for "
-                "regression kf.likelihoods.Gaussian().",
+                "Pass kf.Classifier(model, from_logits=True) if these are logits all the same. For labels "
+                "that do not exclude each other use fisher_spectrum(model, ..., "
+                "likelihood=kf.likelihoods.Bernoulli()), for regression kf.likelihoods.Gaussian().",
             )
         return message(
             "model",
-            f"end in {self.link!r} or in a linear layer for this likelihood",
+            f"end in {self.output_activation!r} or in a linear layer for this likelihood",
             found,
-            "Rebuild it without the activation of its last layer.",
+            "The mean of a Gaussian takes any last layer: likelihood=kf.likelihoods.Gaussian().",
         )
 
 
-def _as_model(model: Any) -> keras.Model:
-    if isinstance(model, (str, os.PathLike)):
-        return read_model(model)
+def kept_network(model: Any, key: Hashable, make: Callable[[], Network]) -> Network:
+    """Returns the network of a model that is passed as it is, made once: it is kept with the model.
+
+    Args:
+        model: a keras.Model; the network of anything else is made and not kept.
+        key: what distinguishes it from other networks of the model.
+        make: makes it.
+    """
     if not isinstance(model, keras.Model):
-        rule = "be a keras.Model, or the path of a .keras file or a SavedModel"
-        raise TypeError(message("model", rule, type(model).__name__))
-    return model
+        return make()
+    # Weights that are others than those that were tried out, as after `quantize`, are tried out anew; and so
+    # is another last activation.
+    last = model.layers[-1] if model.layers else None
+    weights = (*map(id, model.weights), id(getattr(last, "activation", None)))
+    # Past Keras's own __setattr__, which would track it and save it with the model.
+    kept: dict[Hashable, Any] = vars(model).setdefault(_KEPT, {})
+    if key not in kept or kept[key][0] != weights:
+        kept[key] = (weights, make())
+    return kept[key][1]
+
+
+def _outputs(target: Target, images: Tensor) -> Tensor:
+    return target.logits(images)
+
+
+def _warn_of_probabilities() -> None:
+    warnings.warn(
+        "The model returns probabilities from a softmax or sigmoid that is not its last layer. Their log is "
+        "used, which is wrong where float32 rounds one to 0 or 1. Pass a model that returns logits, "
+        "or one whose last layer is the activation.",
+        stacklevel=7,
+    )
+
+
+def _named_in(words: str) -> str | None:
+    """Returns the operation that TensorFlow names where it misses a gradient."""
+    for mark in ("operation type: ", "gradient registry has no entry for: "):
+        if mark in words:
+            return words.split(mark)[1].split(maxsplit=1)[0].strip("'\".()")
+    return None
 
 
 def _chunks(array: Array, size: int) -> Iterator[Array]:
     return (array[start : start + size] for start in range(0, len(array), size))
 
 
+def _up_to(model: keras.Model, layer: str | int) -> keras.Model:
+    """Returns the model up to the output of a layer, flat.
+
+    Raises:
+        ValueError: no such layer, or a subclassed model, which does not show its layers.
+    """
+    names = [part.name for part in model.layers]
+    is_there = layer in names if isinstance(layer, str) else -len(names) <= layer < len(names)
+    if isinstance(layer, bool) or not is_there:
+        raise ValueError(message("layer", f"be the name or index of one of {', '.join(names)}", repr(layer)))
+    found = model.get_layer(layer) if isinstance(layer, str) else model.layers[layer]
+    output = getattr(found, "output", None)
+    if output is None or not getattr(model, "inputs", None):
+        remedy = "Build it of Keras layers, Functional or Sequential."
+        raise ValueError(message("layer", "be None for a subclassed model", repr(layer), remedy))
+    if len(output.shape) > 2:
+        output = keras.layers.Flatten(dtype=output.dtype)(output)
+    return keras.Model(model.inputs, output, name=f"{model.name}_{found.name}")
+
+
 def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
     """Returns the shape of one input image.
 
     Raises:
-        ValueError: several inputs, or a model that is not built.
+        ValueError: several inputs or outputs, a fixed batch, or a model that is not built.
     """
-    if len(getattr(model, "outputs", None) or [None]) != 1:
+    outputs = keras.tree.flatten(getattr(model, "outputs", None) or [None])
+    if len(outputs) != 1:
         remedy = "Wrap the one that is meant: keras.Model(model.inputs, model.outputs[0])."
-        raise ValueError(message("model", "have one output", f"{len(model.outputs)} outputs", remedy))
-    shape = getattr(model, "input_shape", None) if model.built else None
-    if isinstance(shape, (list, dict)) and len(shape) != 1:
-        raise ValueError(message("model", "take one tensor of images", f"{len(shape)} inputs"))
-    if isinstance(shape, list):
-        shape = shape[0]
-    elif isinstance(shape, dict):
-        shape = next(iter(shape.values()))
-    if not shape:
+        raise ValueError(message("model", "have one output", f"{len(outputs)} outputs", remedy))
+    shapes = getattr(model, "input_shape", None) if model.built else None
+    if isinstance(shapes, dict):
+        shapes = list(shapes.values())
+    if isinstance(shapes, list) and len(shapes) != 1:
+        raise ValueError(message("model", "take one tensor of images", f"{len(shapes)} inputs"))
+    shape = shapes[0] if isinstance(shapes, list) else shapes
+    if shape and getattr(model, "inputs", None):
+        shape = tuple(keras.tree.flatten(model.inputs)[0].shape)
+    if not shape or not getattr(model, "inputs", None):
         raise ValueError(
             message(
                 "model",
@@ -307,4 +517,7 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
                 "inputs = keras.Input(shape); keras.Model(inputs, model(inputs)).",
             )
         )
+    if shape[0] is not None:
+        remedy = "Make its input with keras.Input(shape), without batch_size."
+        raise ValueError(message("model", "take batches of any size", f"a batch of {shape[0]}", remedy))
     return tuple(shape[1:])

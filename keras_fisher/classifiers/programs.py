@@ -28,8 +28,13 @@ class Programs:
     """
 
     def __init__(self, subject: Any) -> None:
-        self._subject = subject
+        #: The first argument of every function that is compiled from now on.
+        self.subject = subject
         self._compiled: collections.OrderedDict[Hashable, Callable[..., Any]] = collections.OrderedDict()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Copies begin anew.
+        return (Programs, (self.subject,))
 
     def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
         """Returns `function(subject, *tensors, **settings)`, run as a graph.
@@ -53,7 +58,7 @@ class Programs:
             raise TypeError(f"A program must be a function at the top level of a module, got {function!r}.")
         key = (function, signature, tuple(sorted(settings.items())))
         if key not in self._compiled:
-            self._compiled[key] = _compile(self._subject, function, signature, settings)
+            self._compiled[key] = _compile(self.subject, function, signature, settings)
             if len(self._compiled) > MAX_PROGRAMS:
                 self._compiled.popitem(last=False)
         self._compiled.move_to_end(key)

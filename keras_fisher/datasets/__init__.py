@@ -5,3 +5,7 @@ from keras_fisher.datasets.photos import Photo, central_square, photos
 from keras_fisher.datasets.sample import mnist_sample, mnist_sample_positions
 
 __all__ = ["Photo", "central_square", "load", "mnist_sample", "mnist_sample_positions", "photos"]
+
+
+def __dir__() -> list[str]:
+    return __all__

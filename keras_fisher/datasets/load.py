@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from keras_fisher.checks import check_option, message
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 NAMES = ("mnist", "fashion_mnist", "cifar10")
 
@@ -40,6 +43,8 @@ def load(
     remedy = 'For example "train", "test" or "test[:1000]".'
     if not isinstance(split, str):
         raise TypeError(message("split", "be a string", repr(split), remedy))
+    import tensorflow_datasets as tfds  # noqa: PLC0415 (seconds that nothing else here needs)
+
     builder = tfds.builder(name, data_dir=data_dir)
     _prepare(builder, name)
     try:

@@ -24,6 +24,9 @@ class Photo(NamedTuple):
     image: np.ndarray  # (height, width, 3) float32, in [0, 1]
     label: int | None  # the class index, if the folder tells it
 
+    def __repr__(self) -> str:
+        return f"Photo(name={self.name!r}, image=<array {self.image.shape}>, label={self.label})"
+
 
 def photos(folder: str | os.PathLike, *, size: int = 224, crop: float = 0.875) -> Iterator[Photo]:
     """Yields the images of a folder in the order of their paths, read one by one.

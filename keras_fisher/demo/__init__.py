@@ -16,3 +16,7 @@ __all__ = [
     "run_demo",
     "write_figure",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

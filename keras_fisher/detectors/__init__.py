@@ -33,3 +33,7 @@ __all__ = [
     "matched_noise",
     "surrogates",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.checks import message
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.export import export_detector, keras_detector
 from keras_fisher.detectors.features import Feature, ImageView
@@ -131,16 +131,21 @@ class FeatureDetector(Detector):
 
     def _of_chunk(self, images: Array) -> tuple[Array, Array]:
         """Returns the features and whether their eigenvalues converged, of checked images."""
-
-        def run(batch: Tensor) -> tuple[Tensor, Tensor]:
-            view = self.view(batch)
-            features = self.features_in_graph(view)
-            return features, view.converged
-
-        key = ("features", self.feature_objects, self.eigensolver, self.seed)
-        program = self.classifier.program(key, run, images.shape[1:])
-        features, converged = program(tf.convert_to_tensor(images))
+        features, converged = self.classifier.run(
+            _read,
+            images,
+            tf.constant(self.seed),
+            features=self.feature_objects,
+            eigensolver=self.eigensolver,
+        )
         return features.numpy(), converged.numpy()
+
+
+def _read(
+    target: Target, images: Tensor, seed: Tensor, *, features: tuple[Feature, ...], eigensolver: Solver
+) -> tuple[Tensor, Tensor]:
+    view = ImageView(target, images, eigensolver, seed)
+    return concatenate_features(features, view), view.converged
 
 
 def rank_bound(classifier: Classifier) -> int:

@@ -11,7 +11,7 @@ from keras_fisher.checks import check_integer, check_real, message
 from keras_fisher.typing import Array
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LabelledImages:
     """Images, which of them are adversarial, and which image each was made from.
 
@@ -47,6 +47,13 @@ class LabelledImages:
         _check_column("is_adversarial", self.is_adversarial, "b", "bool", count)
         if self.sources is not None:
             _check_column("sources", self.sources, "iu", "integers", count)
+
+    def __repr__(self) -> str:
+        sources = None if self.sources is None else self.num_sources
+        return (
+            f"LabelledImages(n={len(self.images)}, num_adversarial={int(self.is_adversarial.sum())}, "
+            f"num_sources={sources}, image_shape={self.images.shape[1:]})"
+        )
 
     @classmethod
     def from_attack(cls, clean: Array, adversarial: Array, noisy: Array) -> LabelledImages:

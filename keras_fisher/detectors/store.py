@@ -17,12 +17,12 @@ from keras_fisher.artefacts import check_manifest, put_in_place, temporary_sibli
 from keras_fisher.checks import check_flag, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.head_file import HEAD_FILES, read_head, write_head
-from keras_fisher.detectors.plain_settings import from_plain, to_plain
 from keras_fisher.detectors.reading import reading
+from keras_fisher.serialization import describe, restore
 
 #: Goes up when a version writes what earlier ones cannot read. 2: learnt thresholds, feature objects,
-#: heads of YDF.
-FORMAT = 2
+#: heads of YDF. 3: objects as Keras describes them.
+FORMAT = 3
 #: The files of a detector, besides the manifest with their SHA-256; a head of YDF is in head.ydf instead.
 FILES = ("detector.json", "head.skops", "model.keras")
 MANIFEST = "manifest.json"
@@ -110,7 +110,7 @@ def _check_target(folder: pathlib.Path, overwrite: bool) -> None:
 def _describe(stored: StoredDetector) -> dict[str, Any]:
     """Returns detector.json."""
     classifier, head = stored.classifier, stored.settings["head"]
-    settings = {name: to_plain(name, value) for name, value in stored.settings.items() if name != "head"}
+    settings = {name: describe(name, value) for name, value in stored.settings.items() if name != "head"}
     return {
         "format": FORMAT,
         "kind": stored.kind,
@@ -180,7 +180,7 @@ def _read_description(file: pathlib.Path) -> dict[str, Any]:
         )
     with reading(file.name, remedy):
         settings = description["settings"]
-        plain = {name: from_plain(value) for name, value in settings.items() if name != "head"}
+        plain = {name: restore(value) for name, value in settings.items() if name != "head"}
         return {
             "kind": str(description["kind"]),
             "settings": plain | {"head": settings["head"]},

@@ -9,8 +9,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.checks import check_flag, check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Network, Target, as_classifier
+from keras_fisher.classifiers.network import kept_network
 from keras_fisher.fisher.likelihoods import Categorical, Likelihood
 from keras_fisher.fisher.pullback_operator import PullbackOperator
 from keras_fisher.fisher.sampled import Sampled
@@ -21,6 +22,7 @@ from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Tensor
 
 
+@suggests_keywords
 def fisher_spectrum(
     classifier: Classifier | Network | keras.Model,
     images: Images,
@@ -76,8 +78,8 @@ def fisher_spectrum(
     check_integer("seed", seed, 0, 2**31 - 1)
     if num_eigenpairs is not None:
         check_integer("num_eigenpairs", num_eigenpairs, 1)
-    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs, network.link)
-    if isinstance(chosen, Sampled) and network.link != "softmax":
+    chosen = choose_solver(solver, num_eigenpairs, network.num_outputs, network.output_activation)
+    if isinstance(chosen, Sampled) and network.output_activation != "softmax":
         raise ValueError(message("solver", "be none that draws classes, for this likelihood", repr(solver)))
     if solver == "auto" and network.target.lacks_second_derivative:
         chosen = SOLVERS["exact"]
@@ -106,17 +108,17 @@ def as_network(model: Any, likelihood: Likelihood | None) -> tuple[Network, Like
     if not isinstance(likelihood, Likelihood):
         raise TypeError(message("likelihood", "be an object of kf.likelihoods", type(likelihood).__name__))
     if isinstance(model, Network):
-        if model.link != likelihood.link:
-            rule = (
-                f"be a Classifier only with a likelihood over classes, not with {type(likelihood).__name__}"
-            )
-            raise ValueError(
-                message("classifier", rule, type(model).__name__, "Pass the keras.Model itself.")
-            )
+        if model.output_activation != likelihood.output_activation:
+            activation = likelihood.output_activation
+            rule = f"have the output activation {activation!r} of {type(likelihood).__name__}"
+            remedy = f"Pass kf.Network(model, output_activation={activation!r}, bounds=...)."
+            raise ValueError(message("classifier", rule, repr(model.output_activation), remedy))
         return model, likelihood
-    if likelihood.link == "softmax":
+    if likelihood.output_activation == "softmax":
         return as_classifier(model), likelihood
-    return Network(model, likelihood.link), likelihood
+    activation = likelihood.output_activation
+    kept = kept_network(model, activation, lambda: Network(model, activation))
+    return kept, likelihood
 
 
 def _of_chunk(

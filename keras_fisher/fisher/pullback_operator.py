@@ -68,7 +68,7 @@ class PullbackOperator(FactoredOperator):
     def with_likelihood(self, likelihood: Likelihood) -> PullbackOperator:
         """Returns the operator of another likelihood on the same forward pass."""
         other: PullbackOperator = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        vars(other).update(vars(self))
         other._set_likelihood(likelihood)
         return other
 
@@ -117,9 +117,9 @@ class PullbackOperator(FactoredOperator):
             return tf.linalg.matvec(mixing, tangents)
         return self._metric.apply_transpose(self._push_forward(vectors))  # v → J v → Lᵀ J v
 
-    def apply_transpose(self, vectors: Tensor) -> Tensor:
+    def pull_back(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         cotangents, norms = normalize(self._metric.apply(vectors))  # u → L u
-        return self._pull_back(cotangents) * tf.cast(norms[:, None], self.dtype)  # L u → Jᵀ L u
+        return self._pull_back(cotangents), norms  # L u → Jᵀ L u
 
     def rows(self) -> tuple[Tensor, Tensor]:
         return self._pull_back_each() if self._rows is None else self._rows

@@ -72,9 +72,10 @@ class Sampled(Eigensolver):
         estimate = operator.with_likelihood(SampledCategorical(self.num_samples, seed))
         pairs = self.solver.solve(estimate, num_eigenpairs, eigenvectors=True, seed=seed)
         scale = tf.exp(operator.log_scale)[:, None]
+        vectors: Tensor = pairs.eigenvectors
         residuals = []
         for index in range(num_eigenpairs):
-            vector = tf.cast(pairs.eigenvectors[:, index], tf.float64)
+            vector = tf.cast(vectors[:, index], tf.float64)
             image = operator.matvec(vector).image * scale
             residuals.append(norm(image - pairs.eigenvalues[:, index, None] * vector))
         absolute = tf.stack(residuals, axis=1)

@@ -17,8 +17,11 @@ from keras_fisher.linalg import (
     PowerIteration,
     Staged,
 )
+from keras_fisher.serialization import register
 
 __all__ = ["Dense", "FixedGolubKahan", "GolubKahan", "Gram", "Lanczos", "PowerIteration", "Sampled", "Staged"]
+
+register(Dense, FixedGolubKahan, GolubKahan, Gram, Lanczos, PowerIteration, Sampled, Staged)
 
 Solver: TypeAlias = Eigensolver
 
@@ -96,7 +99,7 @@ def choose_num_eigenpairs(
     if isinstance(solver, Sampled):
         likelihood = SampledCategorical(solver.num_samples)
         reason = f"{likelihood.factor_dim(num_outputs)} draws from {num_outputs} classes"
-    elif likelihood.link == "softmax":
+    elif likelihood.output_activation == "softmax":
         reason = f"{num_outputs} classes"
     rank_bound = min(likelihood.rank_bound(num_outputs), num_pixels)
     if num_eigenpairs is None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
 from keras_fisher.typing import Array
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Spectrum:
     """The leading eigenpairs of the Fisher information of each image, as NumPy arrays."""
 
@@ -29,3 +31,12 @@ class Spectrum:
 
     def __len__(self) -> int:
         return len(self.eigenvalues)
+
+    def __repr__(self) -> str:
+        num_images, num_eigenpairs = self.eigenvalues.shape
+        shown = f"n={num_images}, num_eigenpairs={num_eigenpairs}"
+        if num_images:
+            quartiles = np.sort(self.eigenvalues[:, 0])[[num_images * part // 4 for part in (1, 2, 3)]]
+            shown += f", λ₁ quartiles={' / '.join(f'{value:.3g}' for value in quartiles)}"
+            shown += f", converged={self.converged.mean():.3g}"
+        return f"Spectrum({shown})"

@@ -5,21 +5,14 @@ Neither is needed for anything else. `pip install "keras-fisher[compare]"` insta
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from keras_fisher.lazy import lazy_names
 
 if TYPE_CHECKING:
     from keras_fisher.interop import art, foolbox
 
 __all__ = ["art", "foolbox"]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Each imports its library, which may be missing or slow: only when it is asked for.
-    return importlib.import_module(f"{__name__}.{name}")
-
-
-def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(__all__))
+# Each imports its library, which may be missing or slow: only when it is asked for.
+__getattr__, __dir__ = lazy_names(__name__, __all__)

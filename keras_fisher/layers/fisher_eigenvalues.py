@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, message
-from keras_fisher.classifiers import Classifier, Target, as_classifier
-from keras_fisher.classifiers.parameter_function import ParameterFunction
+from keras_fisher.classifiers import Classifier, as_classifier, target_of
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.linalg import Gram
@@ -61,12 +60,12 @@ class FisherEigenvalues(keras.layers.Layer):
         )
         self.model = network
         self.reading = reading
-        self.num_classes = int(network.output_shape[-1])
+        self._target = target_of(network, reading, None)
+        self.num_classes = self._target.num_classes
         self.k = check_integer("k", k, 1)
         if self.k > self.num_classes - 1:
             rule = f"be in [1, {self.num_classes - 1}] (rank bound of {self.num_classes} classes)"
             raise ValueError(message("k", rule, k, "All further eigenvalues are zero."))
-        self._target = Target(ParameterFunction(network, reading), self.num_classes)
 
     @property
     def metrics(self) -> list[keras.Metric]:

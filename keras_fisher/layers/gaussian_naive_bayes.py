@@ -7,8 +7,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.naive_bayes import GaussianNB
-from sklearn.utils.validation import check_is_fitted
 
 from keras_fisher.checks import message
 from keras_fisher.layers.probability_layer import ProbabilityLayer
@@ -37,6 +35,7 @@ class GaussianNaiveBayes(ProbabilityLayer):
 
     Example:
         >>> import numpy as np
+        >>> from sklearn.naive_bayes import GaussianNB
         >>> features = np.random.default_rng(0).normal(size=(200, 3))
         >>> bayes = GaussianNB().fit(features, features[:, 0] > 0)
         >>> layer = GaussianNaiveBayes.from_sklearn(bayes)
@@ -62,6 +61,10 @@ class GaussianNaiveBayes(ProbabilityLayer):
             NotFittedError: it is not fitted.
             ValueError: it has a single class, or a variance of zero.
         """
+        # Who has one has imported it, and a layer that comes from a file needs none.
+        from sklearn.naive_bayes import GaussianNB  # noqa: PLC0415
+        from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
         if not isinstance(fitted, GaussianNB):
             raise TypeError(message("fitted", "be a GaussianNB", repr(fitted)))
         check_is_fitted(fitted)

@@ -7,10 +7,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from keras_fisher.checks import message
 from keras_fisher.layers.probability_layer import ProbabilityLayer
@@ -39,7 +35,9 @@ class LogisticProbability(ProbabilityLayer):
 
     Example:
         >>> import numpy as np
+        >>> from sklearn.linear_model import LogisticRegression
         >>> from sklearn.pipeline import make_pipeline
+        >>> from sklearn.preprocessing import StandardScaler
         >>> features = np.random.default_rng(0).normal(size=(200, 3))
         >>> pipeline = make_pipeline(StandardScaler(), LogisticRegression()).fit(features, features[:, 0] > 0)
         >>> layer = LogisticProbability.from_sklearn(pipeline)
@@ -69,6 +67,12 @@ class LogisticProbability(ProbabilityLayer):
             NotFittedError: it is not fitted.
             ValueError: it has other than two classes.
         """
+        # Who has one has imported it, and a layer that comes from a file needs none.
+        from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+        from sklearn.pipeline import Pipeline  # noqa: PLC0415
+        from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+        from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
         steps = [step for _, step in fitted.steps] if isinstance(fitted, Pipeline) else [None, fitted]
         is_known = len(steps) == 2 and isinstance(steps[1], LogisticRegression)
         if not is_known or not isinstance(steps[0], (StandardScaler, type(None))):

@@ -11,12 +11,12 @@ import tensorflow as tf
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.checks import check_integer, check_real, message
-from keras_fisher.classifiers import Classifier, Target
+from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
-from keras_fisher.classifiers.parameter_function import ParameterFunction
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
-from keras_fisher.layers.training_attack import from_plain, to_plain, training_attack
+from keras_fisher.layers.training_attack import training_attack
+from keras_fisher.serialization import describe, restore
 from keras_fisher.typing import Tensor
 
 
@@ -104,9 +104,7 @@ class OSSALayer(keras.layers.Layer):
         self.seed = seed
         self.model = network
         self._reading = reading
-        self._target = Target(
-            ParameterFunction(network, reading), int(network.output_shape[-1]), check_bounds(bounds)
-        )
+        self._target = target_of(network, reading, check_bounds(bounds))
         # Keras asks where it is to choose whether to compile with XLA.
         self.supports_jit = self.attack.has_static_shapes(self._target.num_classes)
         self._epsilon = self._scalar("epsilon", epsilon)
@@ -206,7 +204,7 @@ class OSSALayer(keras.layers.Layer):
             "model": held_model_config(self.model),
             "epsilon": self.attack.epsilon,
             "fraction": self.fraction,
-            "attack": to_plain(self.attack),
+            "attack": describe("attack", self.attack),
             "seed": self.seed,
             "bounds": None if bounds is None else list(bounds),
             "reading": self._reading,
@@ -215,7 +213,7 @@ class OSSALayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> OSSALayer:
         model = keras.saving.deserialize_keras_object(config["model"])
-        return cls(**(config | {"model": model, "attack": from_plain(config["attack"])}))
+        return cls(**(config | {"model": model, "attack": restore(config["attack"])}))
 
     def _scalar(self, name: str, value: float, dtype: str = "float32") -> keras.Variable:
         return self.add_weight(

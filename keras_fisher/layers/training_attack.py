@@ -5,20 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_fisher import attacks, plain
-from keras_fisher.attacks import OSSA, Attack, FixedEpsilonAttack
+from keras_fisher import attacks
+from keras_fisher.attacks import OSSA, FixedEpsilonAttack
 from keras_fisher.attacks.attack import check_fixed_epsilon
 from keras_fisher.checks import message
-from keras_fisher.fisher import solvers
 from keras_fisher.fisher.solvers import Solver
 
-_KINDS = plain.dataclasses_of(solvers) | {
-    name: kind
-    for name, kind in plain.dataclasses_of(attacks).items()
-    if issubclass(kind, FixedEpsilonAttack) and kind.works_in_training
-}
-_NAMES = ", ".join(sorted(name for name, kind in _KINDS.items() if issubclass(kind, Attack)))
-_PLACES = f"kf.solvers or, of kf.attacks, {_NAMES}"
+_PUBLIC = [getattr(attacks, name) for name in attacks.__all__]
+_KINDS = [kind for kind in _PUBLIC if isinstance(kind, type) and issubclass(kind, FixedEpsilonAttack)]
+_NAMES = ", ".join(sorted(kind.__name__ for kind in _KINDS if kind.works_in_training))
 
 
 def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedEpsilonAttack:
@@ -47,13 +42,3 @@ def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedE
         rule = f"agree with `epsilon` = {epsilon:g} if it has an epsilon of its own"
         raise ValueError(message("attack", rule, f"{name}(epsilon={attack.epsilon:g})", remedy))
     return dataclasses.replace(attack, epsilon=epsilon)
-
-
-def to_plain(attack: FixedEpsilonAttack) -> dict[str, Any]:
-    """Returns the attack as JSON has it; raises as `plain.to_plain` does."""
-    return plain.to_plain("attack", attack, _KINDS, _PLACES)
-
-
-def from_plain(value: dict[str, Any]) -> FixedEpsilonAttack:
-    """Returns what `to_plain` described; raises as `plain.from_plain` does."""
-    return plain.from_plain(value, _KINDS, _PLACES)

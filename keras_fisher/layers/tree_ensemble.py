@@ -7,9 +7,6 @@ from typing import Any, Self
 import keras
 import numpy as np
 import tensorflow as tf
-from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-from sklearn.tree import DecisionTreeClassifier
-from sklearn.utils.validation import check_is_fitted
 
 from keras_fisher.checks import check_integer, message
 from keras_fisher.layers.probability_layer import ProbabilityLayer
@@ -92,6 +89,11 @@ class TreeEnsemble(ProbabilityLayer):
             NotFittedError: it is not fitted.
             ValueError: it has several outputs or a single class.
         """
+        # Who has such a classifier has imported them, and a layer that comes from a file needs none of them.
+        from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier  # noqa: PLC0415
+        from sklearn.tree import DecisionTreeClassifier  # noqa: PLC0415
+        from sklearn.utils.validation import check_is_fitted  # noqa: PLC0415
+
         if not isinstance(fitted, (RandomForestClassifier, ExtraTreesClassifier, DecisionTreeClassifier)):
             rule = "be a RandomForestClassifier, an ExtraTreesClassifier or a DecisionTreeClassifier"
             raise TypeError(message("fitted", rule, repr(fitted)))

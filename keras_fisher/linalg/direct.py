@@ -17,6 +17,8 @@ from keras_fisher.typing import Tensor
 
 #: Bytes of a float64 copy of rows that are held in float32, at once.
 _PIECE_BYTES = 2**27
+#: Rounding of a product from which on no answer is called exact: half precision has more.
+_TOLERANCE = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +96,7 @@ def _by_columns(
     vectors = None
     residuals = norm(tf.matmul(left, gram) - eigenvalues[..., None] * left)
     if eigenvectors:
-        lifted = [operator.apply_transpose(row) for row in tf.unstack(left, axis=1)]
+        lifted = [operator.pull_back(row)[0] for row in tf.unstack(left, axis=1)]
         vectors = orthonormal_rows(tf.stack(lifted, axis=1), seed)
         images = tf.stack([operator.matvec(row).image for row in tf.unstack(vectors, axis=1)], axis=1)
         residuals = norm(images - eigenvalues[..., None] * tf.cast(vectors, tf.float64))
@@ -115,7 +117,8 @@ def _exact(
         vectors,
         left,
         relative_residuals(residuals, eigenvalues),
-        tf.reduce_all(tf.math.is_finite(eigenvalues), axis=-1),  # A direct method.
+        # A direct method is as exact as its rows.
+        tf.reduce_all(tf.math.is_finite(eigenvalues), axis=-1) & (operator.precision <= _TOLERANCE),
         tf.fill([operator.batch_size], num_products),
         operator.log_scale,
     )

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import Settings, message
 from keras_fisher.linalg.operators import FactoredOperator, SymmetricOperator
 from keras_fisher.linalg.vectors import divide_or_zero
 from keras_fisher.typing import Tensor
@@ -35,7 +35,7 @@ class Eigenpairs(NamedTuple):
     log_scale: Tensor
 
 
-class Eigensolver(abc.ABC):
+class Eigensolver(Settings, abc.ABC):
     """Finds the leading eigenpairs of a batch of operators. Settings in `__init__`, data in `solve`.
 
     Solvers are frozen dataclasses: they compare and hash by their settings, which is how compiled
@@ -177,6 +177,7 @@ def all_converged(residuals: Tensor, eigenvalues: Tensor, tolerance: float) -> T
     """Returns (batch,) bool: each residual is at most `tolerance` times its own eigenvalue.
 
     |λ − θ| ≤ ‖A v − θ v‖, so that this certifies every eigenvalue to `tolerance`. Measured against λ₁
-    instead, a small eigenvalue could be pure rounding and still pass.
+    instead, a small eigenvalue could be pure rounding and still pass. Nothing vouches for λ₁ = 0: products in
+    which everything cancels or underflows look the same.
     """
-    return tf.reduce_all(residuals <= tolerance * eigenvalues, axis=-1)
+    return tf.reduce_all(residuals <= tolerance * eigenvalues, axis=-1) & (eigenvalues[:, 0] > 0)

@@ -8,7 +8,13 @@ from typing import ClassVar, NamedTuple
 import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_real
-from keras_fisher.linalg.eigensolver import Eigenpairs, Eigensolver, check_factored, relative_residuals
+from keras_fisher.linalg.eigensolver import (
+    Eigenpairs,
+    Eigensolver,
+    all_converged,
+    check_factored,
+    relative_residuals,
+)
 from keras_fisher.linalg.operators import FactoredOperator
 from keras_fisher.linalg.vectors import (
     divide_or_zero,
@@ -136,7 +142,7 @@ class GolubKahan(Eigensolver):
                 tf.maximum(operator.least_dimension(), least), (max_steps + 1) * block_size
             )
             believed = (step > 0) & ((step + 1) * block_size >= believed_from)
-            accurate = tf.reduce_all(errors <= self.tolerance * found.values, axis=-1)
+            accurate = all_converged(errors, found.values, self.tolerance)
             return step + 1, krylov, _keep(ritz, found._replace(done=accurate & believed))
 
         krylov, ritz = no_steps(operator), _no_pairs(operator, num_eigenpairs)
@@ -227,12 +233,13 @@ def bidiagonalize(
 
     left, below, rounding = tf.cond(step > 0, following, first)
     left = tf.ensure_shape(left, [None, block_size, operator.factor_dim])
-    products = each.apply_transpose(tf.reshape(left, [-1, operator.factor_dim]))
+    products, scales = each.pull_back(tf.reshape(left, [-1, operator.factor_dim]))
     products = orthogonalize(tf.reshape(products, [-1, block_size, operator.dim]), krylov.right)
     right = normalize(products)[0]
     if block_size > 1:
         right = orthonormal_rows(products, seed, krylov.right, stream=-1 - step)
-    alpha = tf.cast(tf.matmul(products, right, transpose_b=True), tf.float64)  # ⟨Rᵀu_i, v_j⟩
+    alpha = tf.cast(tf.matmul(products, right, transpose_b=True), tf.float64)
+    alpha *= tf.reshape(scales, [-1, block_size, 1])  # ⟨Rᵀu_i, v_j⟩
     factor = tf.pad(krylov.factor, [[0, 0], [0, 0], [0, block_size]])
     return Krylov(
         left=tf.concat([krylov.left, left], axis=1),
@@ -429,8 +436,7 @@ class FixedGolubKahan(Eigensolver):
         residuals = values * tf.minimum(coupling, 1.0) + rounding
         is_full = len(chain.right) >= min(operator.rank_bound + 1, operator.factor_dim, operator.dim)
         is_known = is_full | (operator.least_dimension() <= len(chain.right))
-        # A value of zero says that the start is orthogonal to all there is, not that there is nothing.
-        converged = tf.reduce_all((errors <= self.tolerance * values) & (values > 0), axis=-1) & is_known
+        converged = all_converged(errors, values, self.tolerance) & is_known
         vectors = None
         if eigenvectors:
             vectors = _combine(mixed, chain.right)
@@ -471,13 +477,13 @@ class _Chain:
     def apply_transpose(self) -> None:
         """Takes the next u, and v from Rᵀu = β v_{j−1} + α v."""
         self.left.append(self._next)
-        product = self._operator.apply_transpose(self._next)
+        product, scales = self._operator.pull_back(self._next)
         for _ in range(2 if len(self.right) > 1 else 1):
             for vector in self.right:
                 product -= dot(product, vector)[:, None] * vector
         unit, alpha = normalize(product)
         self.right.append(unit)
-        self._alphas.append(alpha)
+        self._alphas.append(alpha * scales)
 
     def apply(self) -> None:
         """Takes the next β and u from R v = α u_j + β u."""

@@ -108,7 +108,7 @@ class Lanczos(Eigensolver):
         left = tf.matmul(state.ritz_vectors, state.basis[:, :-1])
         vectors = None
         if eigenvectors:
-            lifted = [operator.apply_transpose(left[:, index]) for index in range(num_eigenpairs)]
+            lifted = [operator.pull_back(left[:, index])[0] for index in range(num_eigenpairs)]
             vectors = orthonormal_rows(tf.stack(lifted, axis=1), seed)
             count += num_eigenpairs
         return Eigenpairs(

@@ -86,8 +86,16 @@ class FactoredOperator(SymmetricOperator):
         """Returns R v: (batch, factor_dim) float64 for (batch, dim) in `dtype` or float64."""
 
     @abc.abstractmethod
+    def pull_back(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns Rᵀ u for (batch, factor_dim) float64: (batch, dim) in `dtype`, times (batch,) float64.
+
+        The scale is apart since it may be far below what `dtype` holds.
+        """
+
     def apply_transpose(self, vectors: Tensor) -> Tensor:
-        """Returns Rᵀ u: (batch, dim) in `dtype` for (batch, factor_dim) float64."""
+        """Returns Rᵀ u: (batch, dim) float64 for (batch, factor_dim) float64."""
+        rows, scales = self.pull_back(vectors)
+        return tf.cast(rows, tf.float64) * scales[:, None]
 
     @abc.abstractmethod
     def rows(self) -> tuple[Tensor, Tensor]:
@@ -125,9 +133,7 @@ class FactoredOperator(SymmetricOperator):
 
     def matvec(self, vectors: Tensor) -> Product:
         images = self.apply(vectors)  # v → R v → RᵀR v
-        return Product(
-            tf.cast(self.apply_transpose(images), tf.float64), tf.reduce_sum(tf.square(images), axis=-1)
-        )
+        return Product(self.apply_transpose(images), dot(images, images))
 
     def outer(self) -> SymmetricOperator:
         """Returns R Rᵀ, an operator of `factor_dim` rows with the same nonzero eigenvalues."""
@@ -161,9 +167,9 @@ class _OuterOperator(SymmetricOperator):
         return 2
 
     def matvec(self, vectors: Tensor) -> Product:
-        rows = self._factored.apply_transpose(vectors)  # u → Rᵀu → R Rᵀ u
+        rows, scales = self._factored.pull_back(vectors)  # u → Rᵀu → R Rᵀ u
         wide = tf.cast(rows, tf.float64)
-        return Product(self._factored.apply(rows), dot(wide, wide))
+        return Product(self._factored.apply(rows) * scales[:, None], dot(wide, wide) * tf.square(scales))
 
 
 class DenseOperator(FactoredOperator):
@@ -204,8 +210,9 @@ class DenseOperator(FactoredOperator):
     def apply(self, vectors: Tensor) -> Tensor:
         return tf.linalg.matvec(self._factors, vectors)
 
-    def apply_transpose(self, vectors: Tensor) -> Tensor:
-        return tf.linalg.matvec(self._factors, vectors, transpose_a=True)
+    def pull_back(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        rows = tf.linalg.matvec(self._factors, vectors, transpose_a=True)
+        return rows, tf.ones_like(rows[:, 0])
 
     def rows(self) -> tuple[Tensor, Tensor]:
         return tf.eye(self.factor_dim, batch_shape=[self.batch_size], dtype=tf.float64), self._factors

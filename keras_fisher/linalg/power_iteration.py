@@ -94,7 +94,8 @@ class PowerIteration(Eigensolver):
             eigenvalue = tf.where(done, eigenvalue, quotient)
             residual = tf.where(done, residual, error)
             # The pair (v, quotient) just measured is the one that is kept, so that the residual is its own.
-            now_done = done | all_converged(residual[:, None], eigenvalue[:, None], self.tolerance)
+            # Of a zero matrix there is nothing to iterate.
+            now_done = done | (residual <= self.tolerance * eigenvalue)
             last = tf.equal(iteration, self.max_iterations - 1)
             vector = tf.where((now_done | last)[:, None], vector, normalize(image)[0])
             return iteration + 1, vector, eigenvalue, residual, now_done
@@ -111,4 +112,6 @@ class PowerIteration(Eigensolver):
             ),
         )
         # The whole batch is multiplied until its last matrix is done.
-        return [*result, tf.fill([batch_size], iterations)]
+        vector, eigenvalue, residual, _ = result
+        converged = all_converged(residual[:, None], eigenvalue[:, None], self.tolerance)
+        return [vector, eigenvalue, residual, converged, tf.fill([batch_size], iterations)]

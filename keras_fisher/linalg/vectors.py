@@ -135,7 +135,8 @@ def leading_eigenpairs(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
         values, columns = tf.linalg.eigh(scaled)
         values, rows = values[:, ::-1], tf.linalg.matrix_transpose(columns)[:, ::-1]
     values = tf.maximum(values[:, :count], 0.0) * trace[..., 0]
-    values = tf.where(is_finite[..., 0], values, tf.constant(float("nan"), matrices.dtype))
+    # NaN of what is not finite. A constant would stop TensorFlow's own check of numerics.
+    values = tf.where(is_finite[..., 0], values, 0.0 * tf.reduce_sum(matrices, axis=[1, 2])[:, None])
     missing = tf.maximum(count - tf.shape(matrices)[1], 0)
     values = tf.pad(values, [[0, 0], [0, missing]])
     rows = tf.pad(rows[:, :count], [[0, 0], [0, missing], [0, 0]])

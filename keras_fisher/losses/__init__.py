@@ -3,3 +3,7 @@
 from keras_fisher.losses.fisher_regularizer import FisherRegularizer
 
 __all__ = ["FisherRegularizer"]
+
+
+def __dir__() -> list[str]:
+    return __all__

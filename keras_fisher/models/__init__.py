@@ -6,3 +6,7 @@ from keras_fisher.models.resnet152 import resnet152
 from keras_fisher.models.vgg import vgg
 
 __all__ = ["from_keras_applications", "lenet5", "resnet152", "vgg"]
+
+
+def __dir__() -> list[str]:
+    return __all__

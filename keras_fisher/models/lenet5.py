@@ -77,11 +77,15 @@ def lenet5(
     first, second = _checked_sizes("maps", maps, _MAPS, manifest)
     layers = keras.layers
     images = keras.Input((28, 28, 1), name="images")
-    hidden = layers.Conv2D(first, 5, padding="same", activation=activation, name="convolution_1")(images)
-    hidden = layers.MaxPooling2D(2, name="pool_1")(hidden)
-    hidden = layers.Conv2D(second, 5, padding="valid", activation=activation, name="convolution_2")(hidden)
-    hidden = layers.MaxPooling2D(2, name="pool_2")(hidden)
-    hidden = layers.Flatten(name="flatten")(hidden)
+    hidden = layers.Conv2D(
+        first, 5, padding="same", activation=activation, data_format="channels_last", name="convolution_1"
+    )(images)
+    hidden = layers.MaxPooling2D(2, data_format="channels_last", name="pool_1")(hidden)
+    hidden = layers.Conv2D(
+        second, 5, padding="valid", activation=activation, data_format="channels_last", name="convolution_2"
+    )(hidden)
+    hidden = layers.MaxPooling2D(2, data_format="channels_last", name="pool_2")(hidden)
+    hidden = layers.Flatten(data_format="channels_last", name="flatten")(hidden)
     for index, count in enumerate(_checked_sizes("units", units, _UNITS, manifest), start=1):
         hidden = layers.Dense(count, activation=activation, name=f"dense_{index}")(hidden)
         hidden = layers.Dropout(0.25, name=f"dropout_{index}")(hidden)

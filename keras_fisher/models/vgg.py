@@ -91,11 +91,13 @@ def vgg(
         for index in range(1, num_convolutions + 1):
             name = f"convolution_{block}_{index}"
             maps = width * 2 ** (block - 1)
-            hidden = layers.Conv2D(maps, 3, padding="same", use_bias=not is_normalised, name=name)(hidden)
+            hidden = layers.Conv2D(
+                maps, 3, padding="same", use_bias=not is_normalised, data_format="channels_last", name=name
+            )(hidden)
             hidden = _activated(hidden, activation, f"{block}_{index}", is_normalised)
-        hidden = layers.MaxPooling2D(2, name=f"pool_{block}")(hidden)
+        hidden = layers.MaxPooling2D(2, data_format="channels_last", name=f"pool_{block}")(hidden)
         hidden = layers.Dropout(_BLOCK_DROPOUT, name=f"dropout_{block}")(hidden)
-    hidden = layers.Flatten(name="flatten")(hidden)
+    hidden = layers.Flatten(data_format="channels_last", name="flatten")(hidden)
     hidden = layers.Dense(8 * width, use_bias=not is_normalised, name="dense")(hidden)
     hidden = _activated(hidden, activation, "dense", is_normalised)
     hidden = layers.Dropout(_DENSE_DROPOUT, name="dropout_dense")(hidden)

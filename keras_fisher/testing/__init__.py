@@ -13,3 +13,7 @@ __all__ = [
     "scaled_logits",
     "small_net",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.checks import message
-from keras_fisher.classifiers import Classifier
+from keras_fisher.classifiers import Classifier, Programs
 from keras_fisher.typing import Array, Tensor
 
 _DROPOUT_LAYERS = (
@@ -39,7 +39,8 @@ class DropoutPasses:
 
     def __init__(self, classifier: Classifier) -> None:
         self.classifier = classifier
-        if not _has_dropout(classifier.parameters_model):
+        self._programs = Programs(self)
+        if not _has_dropout(classifier.logits_model):
             remedy = "Score it by another detector, such as KernelDensityDetector."
             found = f"{classifier.model.name!r}, which has none"
             rule = "have a Dropout layer of a rate above 0, to be uncertain by"
@@ -54,22 +55,15 @@ class DropoutPasses:
             num_passes: how many.
         """
         hidden = self._hidden(images)
-        state = tf.TensorSpec([2], tf.int32)
-        program = self.classifier.program("dropout_pass", self._traced_logits, hidden.shape[1:], state)
-        passes = [program(hidden, tf.constant([seed, number], tf.int32)) for number in range(num_passes)]
+        passes = [
+            self._programs.run(_one_pass, hidden, tf.constant([seed, number], tf.int32))
+            for number in range(num_passes)
+        ]
         return np.stack([logits.numpy() for logits in passes])
 
     def _hidden(self, images: Array) -> Tensor:
         """Returns what the first dropout is given: all passes have it in common."""
-
-        def run(images: Tensor) -> Tensor:
-            with tf.init_scope():
-                stem, _ = _split_at_dropout(self.classifier.parameters_model)
-            return tf.convert_to_tensor(images if stem is None else stem(images, training=False))
-
-        program = self.classifier.program("before_dropout", run, images.shape[1:])
-        # The next program takes tensors of the images' dtype.
-        return tf.cast(program(tf.convert_to_tensor(images)), self.classifier.image_dtype)
+        return self._programs.run(_before_dropout, images)
 
     def _traced_logits(self, hidden: Tensor, state: Tensor) -> Tensor:
         draws = _Draws(state)
@@ -79,10 +73,20 @@ class DropoutPasses:
 
         with tf.init_scope():
             # Of the graph alone: a clone of a compiled model would be compiled, with its loss and optimiser.
-            _, rest = _split_at_dropout(self.classifier.parameters_model)
+            _, rest = _split_at_dropout(self.classifier.logits_model)
             model = keras.models.clone_model(rest, clone_function=with_dropout_on, recursive=True)
         logits = tf.convert_to_tensor(model(hidden, training=False))
         return tf.cast(logits, tf.float32) if logits.dtype in (tf.float16, tf.bfloat16) else logits
+
+
+def _one_pass(passes: DropoutPasses, hidden: Tensor, state: Tensor) -> Tensor:
+    return passes._traced_logits(hidden, state)
+
+
+def _before_dropout(passes: DropoutPasses, images: Tensor) -> Tensor:
+    with tf.init_scope():
+        stem, _ = _split_at_dropout(passes.classifier.logits_model)
+    return tf.convert_to_tensor(images if stem is None else stem(images, training=False))
 
 
 class _Draws:

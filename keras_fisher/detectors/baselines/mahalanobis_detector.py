@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import NamedTuple
 
 import keras
@@ -105,14 +104,11 @@ class MahalanobisDetector(ReferenceDetector):
 
     def _more_confident(self, images: Array, last: _Gaussians) -> Array:
         """Returns x + ε sign ∇M(x), within the bounds, with M the confidence in the last hidden layer."""
-        # Of the layers alone: the classifier keeps its programs, and is not to keep the reference with them.
-        gradient_of = functools.partial(_distance_gradient, self._hidden)
-        matrix = tf.TensorSpec([None, None], tf.float64)
-        program = self.classifier.program("mahalanobis", gradient_of, images.shape[1:], matrix, matrix)
-        gradient = program(tf.convert_to_tensor(images), *map(tf.convert_to_tensor, last)).numpy()
+        gradient = self._hidden.programs.run(_distance_gradient, images, *last).numpy()
         # M is minus the distance.
-        moved = images - self.magnitude * np.sign(gradient)
-        return np.clip(moved, *(self.classifier.bounds or (None, None))).astype(images.dtype)
+        moved = (images - self.magnitude * np.sign(gradient)).astype(images.dtype)
+        bounds = self.classifier.bounds
+        return moved if bounds is None else np.clip(moved, *np.asarray(bounds, moved.dtype))
 
 
 def _distance_gradient(hidden: HiddenLayers, images: Tensor, whitening: Tensor, means: Tensor) -> Tensor:

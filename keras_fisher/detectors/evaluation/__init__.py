@@ -7,3 +7,7 @@ from keras_fisher.detectors.evaluation.feature_cache import FeatureCache
 from keras_fisher.detectors.evaluation.source_split import SourceSplit, split_sources
 
 __all__ = ["SUBSETS", "Cell", "Evaluation", "FeatureCache", "SourceSplit", "evaluate", "split_sources"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -19,7 +19,7 @@ from keras_fisher.detectors.reading import reading
 _FORMAT = "keras_fisher.Evaluation/1"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Evaluation:
     """Every detector, fitted to each training attack, on every attack: numbers, and how they came about."""
 
@@ -38,6 +38,12 @@ class Evaluation:
     num_resamples: int
     seed: int
     versions: dict[str, str]
+
+    def __repr__(self) -> str:
+        return (
+            f"Evaluation(num_cells={len(self.cells)}, detectors={list(self.detectors)}, "
+            f"attacks={list(self.attacks)}, num_sources={self.num_sources})"
+        )
 
     def cell(
         self,

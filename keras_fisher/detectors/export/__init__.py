@@ -13,3 +13,7 @@ __all__ = [
     "keras_detector",
     "versions_in",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,11 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
-from keras_fisher.classifiers import Target
-from keras_fisher.classifiers.parameter_function import ParameterFunction
+from keras_fisher.classifiers import target_of
 from keras_fisher.detectors.features import Feature, ImageView
-from keras_fisher.detectors.plain_settings import from_plain, to_plain
 from keras_fisher.fisher.solvers import Solver
+from keras_fisher.serialization import describe, restore
 from keras_fisher.typing import Tensor
 
 
@@ -25,10 +24,10 @@ class ReadingLayer(keras.layers.Layer):
 
     Args:
         model: images (batch, h, w, c) → (batch, classes).
-        reading: how logits are read from it, see `ParameterFunction`.
+        reading: how logits are read from it, one of `keras_fisher.classifiers.reading.READINGS`.
         bounds: lowest and highest pixel, or None for any finite one.
         num_classes: C.
-        features: feature objects, or their description by `to_plain`.
+        features: feature objects, or their description by `describe`.
         num_eigenvalues: k, how many are returned.
         eigensolver: finds them, an object or its description.
         seed: of solvers that start at random.
@@ -60,11 +59,11 @@ class ReadingLayer(keras.layers.Layer):
         self.reading = reading
         self.bounds = None if bounds is None else (float(bounds[0]), float(bounds[1]))
         self.num_classes = num_classes
-        self.features = tuple(from_plain(list(features))) if isinstance(features, list) else features
+        self.features = restore(features)
         self.num_eigenvalues = num_eigenvalues
-        self.eigensolver = from_plain(eigensolver) if isinstance(eigensolver, dict) else eigensolver
+        self.eigensolver = restore(eigensolver)
         self.seed = seed
-        self._target = Target(ParameterFunction(model, reading), num_classes, self.bounds)
+        self._target = target_of(model, reading, self.bounds)
 
     def call(self, images: Tensor) -> dict[str, Tensor]:
         count = tf.shape(images)[0]
@@ -96,9 +95,9 @@ class ReadingLayer(keras.layers.Layer):
             "reading": self.reading,
             "bounds": self.bounds,
             "num_classes": self.num_classes,
-            "features": to_plain("features", self.features),
+            "features": describe("features", self.features),
             "num_eigenvalues": self.num_eigenvalues,
-            "eigensolver": to_plain("solver", self.eigensolver),
+            "eigensolver": describe("solver", self.eigensolver),
             "seed": self.seed,
         }
 

@@ -13,6 +13,19 @@ from keras_fisher.detectors.features.log_gradient_norm import LogGradientNorm
 from keras_fisher.detectors.features.log_probabilities import LogProbabilities
 from keras_fisher.detectors.features.log_trace import LogTrace
 from keras_fisher.detectors.features.spectral_entropy import SpectralEntropy
+from keras_fisher.serialization import register
+
+register(
+    BlurChange,
+    LogBlurDivergence,
+    LogDoubt,
+    LogEigenvalues,
+    LogEntropy,
+    LogGradientNorm,
+    LogProbabilities,
+    LogTrace,
+    SpectralEntropy,
+)
 
 #: `features="extended"`, beside the log eigenvalues of `features="paper"`.
 EXTENSION: tuple[Feature, ...] = (
@@ -41,3 +54,7 @@ __all__ = [
     "LogTrace",
     "SpectralEntropy",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,3 +13,7 @@ __all__ = [
     "NaiveBayesSurrogate",
     "surrogate_of",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__

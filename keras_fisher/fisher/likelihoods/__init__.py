@@ -7,3 +7,7 @@ from keras_fisher.fisher.likelihoods.likelihood import Likelihood, OutputMetric
 from keras_fisher.fisher.likelihoods.sampled_categorical import SampledCategorical
 
 __all__ = ["Bernoulli", "Categorical", "Gaussian", "Likelihood", "OutputMetric", "SampledCategorical"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -14,7 +14,7 @@ from keras_fisher.typing import Tensor
 class Bernoulli(Likelihood):
     """Each label is on with p = sigmoid(z), independently (multi-label); M = diag(p (1 − p))."""
 
-    link = "sigmoid"
+    output_activation = "sigmoid"
 
     def metric(self, parameters: Tensor) -> OutputMetric:
         # log p + log(1 − p) = −softplus(−z) − softplus(z): exact where sigmoid rounds to one.

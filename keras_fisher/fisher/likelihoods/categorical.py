@@ -132,7 +132,7 @@ class Categorical(Likelihood):
 
     temperature: float = 1.0
 
-    link = "softmax"
+    output_activation = "softmax"
 
     def __post_init__(self) -> None:
         if self.temperature != math.inf:

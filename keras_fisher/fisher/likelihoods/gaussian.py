@@ -23,7 +23,7 @@ class Gaussian(Likelihood):
 
     scale: float | tuple[float, ...] = 1.0
 
-    link = "linear"
+    output_activation = "linear"
 
     def __post_init__(self) -> None:
         scales = self.scale if isinstance(self.scale, tuple) else (self.scale,)

@@ -6,6 +6,7 @@ import abc
 
 import tensorflow as tf
 
+from keras_fisher.checks import Settings
 from keras_fisher.linalg.operators import DEFAULT_LEAST_DIMENSION
 from keras_fisher.typing import Tensor
 
@@ -61,14 +62,14 @@ class OutputMetric(abc.ABC):
         """
 
 
-class Likelihood(abc.ABC):
+class Likelihood(Settings, abc.ABC):
     """A family of distributions p(y | z) of the parameters z that a network puts out.
 
     Likelihoods are frozen dataclasses: they compare and hash by their settings.
     """
 
     #: The activation that a model may end in and that is stripped: "softmax", "sigmoid" or "linear".
-    link: str
+    output_activation: str
 
     @abc.abstractmethod
     def metric(self, parameters: Tensor) -> OutputMetric:

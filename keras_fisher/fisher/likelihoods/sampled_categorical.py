@@ -75,7 +75,7 @@ class SampledCategorical(Likelihood):
     num_samples: int | None = None
     seed: int = 0
 
-    link = "softmax"
+    output_activation = "softmax"
 
     def __post_init__(self) -> None:
         if self.num_samples is not None:

@@ -5,21 +5,21 @@
 ART classifier.
 """
 
-from __future__ import annotations
+from keras_fisher.interop.foreign import check_library
 
-from keras_fisher.interop.missing_library import missing_library
+# Another library on PyPI calls itself `art` too, and has no attacks.
+check_library("adversarial-robustness-toolbox", "art", "art.attacks")
 
-try:
-    # The library, not this package.
-    import art as _
-    import art.attacks as _  # noqa: F401, F811
-except ModuleNotFoundError as error:
-    missing_library("adversarial-robustness-toolbox", "kf.interop.art", error)
-
-from keras_fisher.interop.art.art_evasion_attack import ArtEvasionAttack
-from keras_fisher.interop.art.as_art import as_art
-from keras_fisher.interop.art.fisher_evasion_detector import FisherEvasionDetector
-from keras_fisher.interop.art.from_art import from_art
-from keras_fisher.interop.art.ossa import OSSA
+from keras_fisher.interop.art.as_art import (  # noqa: E402
+    OSSA,
+    ArtEvasionAttack,
+    FisherEvasionDetector,
+    as_art,
+)
+from keras_fisher.interop.art.from_art import from_art  # noqa: E402
 
 __all__ = ["OSSA", "ArtEvasionAttack", "FisherEvasionDetector", "as_art", "from_art"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -13,14 +13,11 @@ from art.preprocessing.standardisation_mean_std.utils import broadcastable_mean_
 
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
-from keras_fisher.interop.classifier_cache import ClassifierCache
-from keras_fisher.interop.standardised_model import is_neutral, standardised_model
+from keras_fisher.interop.foreign import classifier_of, is_neutral
 from keras_fisher.typing import Array
 
 #: The ART classifiers that a Classifier can be made of.
 ART_CLASSIFIERS = (TensorFlowV2Classifier, KerasClassifier)
-
-_CACHE = ClassifierCache()
 
 
 def from_art(estimator: Any) -> Classifier:
@@ -50,27 +47,18 @@ def from_art(estimator: Any) -> Classifier:
     if not isinstance(estimator, ART_CLASSIFIERS):
         rule = "be an ART TensorFlowV2Classifier or KerasClassifier"
         raise TypeError(message("estimator", rule, type(estimator).__name__))
-    model = estimator.model
-    if not isinstance(model, keras.Model):
+    if not isinstance(estimator.model, keras.Model):
+        found = type(estimator.model).__name__
         remedy = "A function has no layers to read: wrap the keras.Model that it calls."
-        raise TypeError(message("estimator", "be around a keras.Model", type(model).__name__, remedy))
-    _check_postprocessing(estimator)
-    image_shape = tuple(estimator.input_shape)
-    bounds = _bounds(estimator.clip_values)
-    mean, std = _standardisation(estimator, image_shape)
-
-    def make() -> Classifier:
-        return Classifier(standardised_model(model, image_shape, mean, std), bounds=bounds)
-
-    settings = (model, image_shape, bounds, mean.tobytes(), std.tobytes())
-    return _CACHE.get(estimator, settings, make)
-
-
-def _check_postprocessing(estimator: Any) -> None:
+        raise TypeError(message("estimator", "be around a keras.Model", found, remedy))
     if estimator.postprocessing_defences:
         names = ", ".join(type(defence).__name__ for defence in estimator.postprocessing_defences)
         remedy = "It changes what ART predicts, and has no gradient. Make an estimator without it."
         raise ValueError(message("estimator", "have no postprocessing defences", names, remedy))
+    image_shape = tuple(estimator.input_shape)
+    bounds = _bounds(estimator.clip_values)
+    mean, std = _standardisation(estimator, image_shape)
+    return classifier_of(estimator, estimator.model, image_shape, bounds, mean, std)
 
 
 def _bounds(clip_values: Any) -> tuple[float, float] | None:
@@ -83,8 +71,8 @@ def _bounds(clip_values: Any) -> tuple[float, float] | None:
     return float(lower[0]), float(upper[0])
 
 
-def _standardisation(estimator: Any, image_shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Returns the mean and the standard deviation that ART puts before the model; 0 and 1 for none."""
+def _standardisation(estimator: Any, image_shape: tuple[int, ...]) -> tuple[Array | None, Array | None]:
+    """Returns the mean and the standard deviation that ART puts before the model; None and None for none."""
     steps = []
     for step in estimator.preprocessing_operations:
         if not step.apply_predict:
@@ -97,5 +85,7 @@ def _standardisation(estimator: Any, image_shape: tuple[int, ...]) -> tuple[Arra
             steps.append(broadcastable_mean_std(np.zeros((1, *image_shape)), step.mean, step.std))
     if len(steps) > 1:
         raise ValueError(message("estimator", "standardise once", f"{len(steps)} standardisations"))
-    mean, std = steps[0] if steps else (np.zeros(1), np.ones(1))
-    return np.asarray(mean), np.asarray(std)
+    if not steps:
+        return None, None
+    mean, std = (np.asarray(moment) for moment in steps[0])
+    return mean, std

@@ -1,0 +1,259 @@
+"""Settings classes: keywords that there are not, copies, and what Keras and JSON keep of them."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import dataclasses
+import inspect
+import json
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+import keras_fisher as kf
+from keras_fisher.checks import Settings, suggests_keywords
+from keras_fisher.serialization import describe, register, restore
+
+
+@dataclasses.dataclass(frozen=True)
+class Base(Settings, abc.ABC):
+    _: dataclasses.KW_ONLY
+    clip: bool = True
+
+    @abc.abstractmethod
+    def __call__(self, images): ...
+
+
+def gradient(images):
+    return images
+
+
+@dataclasses.dataclass(frozen=True)
+class Move(Base):
+    epsilon: float = 1.0
+    _: dataclasses.KW_ONLY
+    steps: int = 20
+    step_size: float | None = None
+    num_eigenpairs: int = 1
+    tolerance: float = math.inf
+    direction: Callable[..., Any] | None = None
+    solver: Any = "auto"
+    parts: tuple[Any, ...] = ()
+    cost: int = dataclasses.field(init=False, default=0)
+
+    def __post_init__(self):
+        object.__setattr__(self, "cost", 2 * self.steps)
+
+    def __call__(self, images):
+        return images
+
+
+register(Base, Move, gradient)
+
+
+@pytest.mark.parametrize(
+    ("slip", "meant"),
+    [
+        ("eps", "epsilon"),
+        ("Epsilon", "epsilon"),
+        ("epsilons", "epsilon"),
+        ("iterations", "steps"),
+        ("max_iter", "steps"),
+        ("num_steps", "steps"),
+        ("k", "num_eigenpairs"),
+        ("lr", "step_size"),
+        ("learning_rate", "step_size"),
+        ("stepsize", "step_size"),
+        ("tol", "tolerance"),
+        ("clipped", "clip"),
+    ],
+)
+def test_the_argument_that_was_meant_is_named(slip, meant):
+    text = f"`Move` must be given arguments that it has, got {slip}. Did you mean `{meant}`?"
+    with pytest.raises(TypeError) as error:
+        Move(**{slip: 1})
+    assert str(error.value) == text
+
+
+def test_all_unknown_keywords_are_named_and_without_a_likeness_all_arguments():
+    with pytest.raises(TypeError, match=r"got eps and lr\. Did you mean `epsilon` and `step_size`\?"):
+        Move(eps=1.0, lr=0.1)
+    with pytest.raises(TypeError, match=r"got zzz\. It has epsilon, .*clip.*steps, step_size"):
+        Move(zzz=1)
+    # What is computed is no argument.
+    with pytest.raises(TypeError, match="got cost"):
+        Move(cost=3)
+
+
+def test_a_known_keyword_and_what_python_itself_says_are_as_before():
+    assert Move(2.0, steps=3) == Move(epsilon=2.0, steps=3)
+    with pytest.raises(TypeError, match="multiple values for argument 'epsilon'"):
+        Move(1.0, epsilon=2.0)
+    with pytest.raises(TypeError, match="abstract"):
+        Base(clip=False)
+
+    class Free(Settings):
+        def __init__(self, **anything):
+            self.anything = anything
+
+    assert Free(eps=1).anything == {"eps": 1}
+
+
+def test_copies_are_equal_and_whole():
+    attack = Move(2.0, steps=3, parts=(Move(),))
+    copies = [copy.copy(attack), copy.deepcopy(attack), dataclasses.replace(attack)]
+    copies += [
+        pickle.loads(pickle.dumps(attack, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    for again in copies:
+        assert again == attack
+        assert hash(again) == hash(attack)
+        assert again.cost == 6
+    assert dataclasses.replace(attack, steps=4).steps == 4
+    with pytest.raises(TypeError, match=r"Did you mean `epsilon`\?"):
+        dataclasses.replace(attack, eps=4)
+
+
+def test_the_signature_is_that_of_the_fields_and_of_an_object_that_of_its_call():
+    assert next(iter(inspect.signature(Move).parameters)) == "epsilon"
+    assert "cost" not in inspect.signature(Move).parameters
+    assert list(inspect.signature(Move()).parameters) == ["images"]
+
+
+def test_a_function_suggests_keywords_and_stays_what_it_was():
+    @suggests_keywords
+    def search(classifier, images, /, num_eigenpairs=None, *, batch_size=None):
+        """Searches."""
+        return num_eigenpairs, batch_size
+
+    assert search(0, 1, 2, batch_size=3) == (2, 3)
+    assert search.__doc__ == "Searches."
+    assert list(inspect.signature(search).parameters) == [
+        "classifier",
+        "images",
+        "num_eigenpairs",
+        "batch_size",
+    ]
+    with pytest.raises(TypeError, match=r"`search` must be given .* got k\. Did you mean `num_eigenpairs`\?"):
+        search(0, 1, k=3)
+    # Only a position gives it.
+    with pytest.raises(TypeError, match="got images"):
+        search(0, images=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        search(0, num_eigenpairs=1)
+
+
+def test_fisher_spectrum_suggests_num_eigenpairs():
+    with pytest.raises(TypeError, match=r"`fisher_spectrum` must .* got k\. Did you mean `num_eigenpairs`\?"):
+        kf.fisher_spectrum(None, None, k=3)
+
+
+#: Objects of ours, each with something that JSON does not have or an object within.
+OURS = {
+    "solver": kf.solvers.GolubKahan(tolerance=1e-2, max_dimension=7),
+    "sampled": kf.solvers.Sampled(kf.solvers.PowerIteration(), 7),
+    "staged": kf.solvers.Staged(kf.solvers.GolubKahan(max_dimension=3), kf.solvers.Gram()),
+    "ossa": kf.attacks.OSSA(2.0, solver=kf.solvers.Staged(kf.solvers.GolubKahan(), kf.solvers.Gram())),
+    "one_step": kf.attacks.OneStepAttack(2.0, direction=kf.attacks.loss_ascent_direction),
+    "iterative": kf.attacks.IterativeAttack(steps=3, direction=gradient),
+    "pgd": kf.attacks.PGD(1.5, steps=3, restarts=2),
+    "carlini_wagner": kf.attacks.CarliniWagner(steps=7),
+    "feature": kf.detectors.features.LogEigenvalues(temperature=math.inf),
+    "numpy": Move(np.float32(0.5), steps=np.int64(3)),
+    "nested": Move(direction=gradient, solver=Move(direction=Move()), parts=((1, -math.inf), Move())),
+}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_keras_serialises_comes_back(name):
+    value = OURS[name]
+    # Keras's JSON has infinities.
+    config = json.loads(json.dumps(keras.saving.serialize_keras_object(value)))
+    again = keras.saving.deserialize_keras_object(config)
+    assert again == value
+    assert type(again) is type(value)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_is_described_in_strict_json_comes_back(name):
+    described = json.loads(json.dumps(describe("value", OURS[name]), allow_nan=False))
+    assert restore(described) == OURS[name]
+    assert keras.saving.deserialize_keras_object(described) == OURS[name]
+
+
+def test_a_class_of_a_users_own_needs_only_to_be_registered():
+    @keras.saving.register_keras_serializable("mine")
+    @dataclasses.dataclass(frozen=True)
+    class Mine(Move):
+        shift: int = 0
+
+    attack = Move(solver=Mine(shift=3))
+    again = restore(json.loads(json.dumps(describe("move", attack))))
+    assert again == attack
+    assert again.solver.shift == 3
+    assert (
+        keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(attack.solver))
+        == attack.solver
+    )
+
+
+def unregistered(images):
+    return images
+
+
+@dataclasses.dataclass(frozen=True)
+class Unregistered(Move):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (Move(direction=unregistered), r"`move\.direction` must be .*got <function unregistered"),
+        (Move(direction=lambda images: images), r"`move\.direction` must be .*<lambda>"),
+        (Move(parts=(1, object())), r"`move\.parts\[1\]` must be .*<object object"),
+        (Move(solver=np.zeros(3)), r"`move\.solver` must be .*an array of shape \(3,\)"),
+        (Move(solver=Move), r"`move\.solver` must be .*<class"),
+        (Unregistered(), r"`move` must be .*Unregistered\(.*register_keras_serializable\(\)"),
+        ([1], r"`move` must be .*got \[1\]"),
+    ],
+)
+def test_what_could_not_be_read_again_is_refused_when_it_is_written(value, found):
+    with pytest.raises(TypeError, match=found):
+        describe("move", value)
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        {"registered_name": "os", "config": {}},
+        {"registered_name": None, "module": "keras.layers", "class_name": "Dense", "config": {"units": 3}},
+        {"registered_name": "keras_fisher>OSSALayer", "config": {}},
+        {"class_name": "__lambda__", "config": {"value": "4wEAAA=="}},
+        {"class_name": "Move"},
+        {},
+    ],
+)
+def test_nothing_but_registered_settings_is_made_of_a_file(described):
+    with pytest.raises(ValueError, match="`registered_name` must be that of a settings class"):
+        restore([1, described])
+
+
+def test_settings_that_a_class_does_not_have_are_refused():
+    with pytest.raises(TypeError, match=r"Did you mean `epsilon`\?"):
+        restore(describe("move", Move()) | {"config": {"eps": 1.0}})
+
+
+def test_two_objects_of_one_name_are_refused():
+    def gradient():
+        """Another one."""
+
+    with pytest.raises(ValueError, match="`objects` must have names of their own, got gradient"):
+        register(gradient)
+    register(Move)
