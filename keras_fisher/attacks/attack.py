@@ -15,7 +15,7 @@ from keras_fisher.attacks.attempt import AttackResult, Attempt, answers, concate
 from keras_fisher.attacks.batch import Batch, gather
 from keras_fisher.attacks.directions import has_static_shapes
 from keras_fisher.attacks.image_ops import per_image, pixel_range, where_image
-from keras_fisher.checks import check_flag, check_real, message
+from keras_fisher.checks import Settings, check_flag, check_real, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels, Tensor
@@ -27,7 +27,7 @@ _LEAST_COUNT = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Attack(abc.ABC):
+class Attack(Settings, abc.ABC):
     """A way to perturb images, measured in l2, so that a classifier errs.
 
     A subclass writes `run`; checks, bounds, batches, progress and success are done here, once. Attacks come

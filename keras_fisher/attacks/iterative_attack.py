@@ -160,13 +160,18 @@ class IterativeAttack(FixedEpsilonAttack):
         )
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
         step = 0
-        while step <= self.steps and np.any(state.is_open):
+        while step < self.steps and np.any(state.is_open):
             # A few steps at once: between them a bar moves, and Ctrl-C is heard.
-            numbers = (np.int32(step), np.int32(step + _AT_ONCE), np.int32(self.steps), self.early_stop)
+            numbers = (np.int32(step), np.int32(min(step + _AT_ONCE, self.steps)), self.early_stop)
             settings = {"direction": self.direction, "kind": goal.kind, "bounds": bounds}
             step, state = classifier.run(_take_steps, *tf.nest.flatten(state), *numbers, **settings)
             step = int(step)
-            note(step / (self.steps + 1))
+            note(step / self.steps)
+        rows = np.flatnonzero(state.is_open)
+        if rows.size:  # Where the last step has led.
+            part = take(state, rows)
+            logits = logits_of(classifier, part.images)
+            state = put(state, rows, _look(step, part, logits, goal.kind, self.early_stop))
         return state.best
 
     def start(
@@ -275,45 +280,34 @@ def _take_steps(
 ) -> tuple[Tensor, _State]:
     """Returns the number of the next step, and the state before it.
 
-    Where the last step has led is looked at too; then the number is one more than there are steps.
-
     Args:
         target: the net.
-        tensors: those of the state; the number of the next step, of one that is too far for now, and of all
-            steps; whether images that are fooled are done.
+        tensors: those of the state; the number of the next step and of the one before which to end; whether
+            images that are fooled are done.
         direction: where to go.
         kind: of the goal.
         bounds: that images are kept to.
     """
-    *flat, first, end, last, early_stop = tensors
-    state: _State = state_of(_State, flat)
-
-    def look(step: Tensor, state: _State, logits: Tensor) -> _State:
-        """Offers the images to the best so far, and closes those that are fooled."""
-        goal = Goal(state.labels, state.targets, kind)
-        predictions = answers(logits)
-        is_reached, cost = goal.is_reached(predictions), goal.missing(logits)
-        best = state.best.offer(state.images, predictions, is_reached, cost, state.is_open)
-        number = tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations)
-        is_clean = (step == 0) & (best.clean_predictions == NO_ANSWER)
-        clean = tf.where(is_clean, predictions, best.clean_predictions)
-        best = best._replace(num_iterations=number, clean_predictions=clean)
-        return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)
+    *flat, first, last, early_stop = tensors
 
     def take_step(step: Tensor, state: _State) -> _State:
         goal, seeds = Goal(state.labels, state.targets, kind), seeds_at(state.seeds, step)
         directions, logits = find_direction(direction, target, state.images, goal, seeds)
-        state = look(step, state, logits)
+        state = _look(step, state, logits, kind, early_stop)
         moved = move(bounds, state.images, state.origins, directions, state.epsilon, state.step_size)
         return state._replace(images=moved)
 
-    step, state = take_steps(take_step, first, tf.minimum(end, last), state)
+    return take_steps(take_step, first, last, state_of(_State, flat))
 
-    def look_only(step: Tensor, state: _State) -> _State:
-        return look(step, state, target.logits(state.images))
 
-    return tf.cond(
-        (step == last) & (step < end),
-        lambda: take_steps(look_only, step, step + 1, state),
-        lambda: (step, state),
+def _look(step: Tensor, state: _State, logits: Tensor, kind: str, early_stop: Tensor) -> _State:
+    """Returns the state with its images offered to the best so far, closed where they are fooled."""
+    goal, predictions = Goal(state.labels, state.targets, kind), answers(logits)
+    is_reached = goal.is_reached(predictions)
+    best = state.best.offer(state.images, predictions, is_reached, goal.missing(logits), state.is_open)
+    is_clean = (step == 0) & (best.clean_predictions == NO_ANSWER)
+    best = best._replace(
+        num_iterations=tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations),
+        clean_predictions=tf.where(is_clean, predictions, best.clean_predictions),
     )
+    return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)
