@@ -144,7 +144,8 @@ def along(
 
     settings = SEARCH, parts.digest(images), parts.digest(directions)
     rows = np.arange(len(images))
-    return parts.in_parts(f"least norm {has_either_sign}", classifier, rows, labels, compute, settings)
+    name = "least norm along either way" if has_either_sign else "least norm along"
+    return parts.in_parts(name, classifier, rows, labels, compute, settings)
 
 
 def paper_directions(

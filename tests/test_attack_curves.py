@@ -13,6 +13,120 @@ import keras_fisher as kf
 from keras_fisher import testing
 
 
+def flat(array: np.ndarray) -> np.ndarray:
+    return array.reshape(len(array), -1).astype(np.float64)
+
+
+@pytest.fixture(scope="module")
+def linear() -> tuple[kf.Classifier, np.ndarray, np.ndarray, np.ndarray]:
+    """A softmax regression on 4 × 4 images, unbounded, with images, their classes and exact least norms."""
+    model = testing.small_net("dense", num_classes=4, image_shape=(4, 4, 1), seed=2)
+    pixels = np.random.default_rng(0).uniform(size=(40, 4, 4, 1)).astype(np.float32)
+    kernel, bias = (weight.astype(np.float64) for weight in model.layers[-1].get_weights())
+    logits = pixels.reshape(40, -1) @ kernel + bias
+    top = logits.argmax(axis=-1)
+    distances = np.full((40, 4), np.inf)
+    for row, label in enumerate(top):
+        for other in range(4):
+            if other != label:
+                normal = kernel[:, other] - kernel[:, label]
+                distances[row, other] = (logits[row, label] - logits[row, other]) / np.linalg.norm(normal)
+    return kf.Classifier(model, bounds=None), pixels, top, distances
+
+
+def test_least_perturbation_meets_the_closed_form_on_a_linear_model(linear):
+    classifier, pixels, top, distances = linear
+    # Two classes that matter: along the gradient of a softmax regression the boundary is met where the
+    # nearest logit overtakes. Along each unit direction d the least step is the first of gap / slope.
+    attack = kf.attacks.FGM(clip=False)
+    least = kf.attacks.least_perturbation(attack, classifier, pixels, top, bracket=(0.0, 12.0))
+    direction = flat(attack(classifier, pixels, top).images - pixels)
+    kernel, bias = (weight.astype(np.float64) for weight in classifier.model.layers[-1].get_weights())
+    logits, slopes = flat(pixels) @ kernel + bias, direction @ kernel
+    gaps = logits[np.arange(40), top][:, None] - logits
+    rates = slopes - slopes[np.arange(40), top][:, None]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossings = np.where((gaps > 0) & (rates > 0), gaps / rates, np.inf).min(axis=-1)
+    reachable = crossings < 11.9
+    assert reachable.sum() > 20
+    np.testing.assert_array_equal(least.success, reachable)
+    np.testing.assert_allclose(least.norms[reachable], crossings[reachable], rtol=1e-2, atol=2e-3)
+    assert (least.norms[reachable] >= distances.min(axis=-1)[reachable] * (1 - 1e-4)).all()
+    np.testing.assert_allclose(least.norms, least.epsilons, rtol=1e-4, atol=1e-6)
+    assert np.isnan(least.norms[~reachable]).all()
+    np.testing.assert_array_equal(classifier.predict(least.images) != top, least.success)
+
+
+def test_two_classes_ossa_and_fgm_reach_the_analytic_least_norm():
+    model = testing.small_net("dense", num_classes=2, image_shape=(4, 4, 1), seed=5)
+    pixels = np.random.default_rng(3).uniform(size=(30, 4, 4, 1)).astype(np.float32)
+    kernel, bias = (weight.astype(np.float64) for weight in model.layers[-1].get_weights())
+    normal = kernel[:, 0] - kernel[:, 1]
+    expected = np.abs(flat(pixels) @ normal + bias[0] - bias[1]) / np.linalg.norm(normal)
+    for attack in (kf.attacks.OSSA(clip=False), kf.attacks.FGM(clip=False)):
+        least = kf.attacks.least_perturbation(
+            attack, model, pixels, bracket=(0.0, 1.1 * expected.max()), num_refined=12
+        )
+        assert least.success.all()
+        np.testing.assert_allclose(least.norms, expected, rtol=1e-2)
+        np.testing.assert_allclose(least.mean_norm, expected.mean(), rtol=1e-2)
+
+
+class Bump(keras.layers.Layer):
+    """Logits of a one-pixel image that are fooled between 1 and 2 and beyond 5, not in between."""
+
+    def call(self, inputs):
+        x = keras.ops.reshape(inputs, (-1, 1))
+        score = (x - 1.0) * (x - 2.0) * (x - 5.0)
+        return keras.ops.concatenate([0.0 * score, score], axis=-1)
+
+
+def test_least_perturbation_finds_the_first_success_where_fooling_is_not_monotone():
+    inputs = keras.Input((1, 1, 1))
+    classifier = kf.Classifier(keras.Model(inputs, Bump()(inputs)), bounds=None)
+    images = np.zeros((3, 1, 1, 1))
+    # Plain bisection of [0, 6] looks at 3 first (not fooled), then at 4.5 (not fooled), and answers 5.
+    least = kf.attacks.least_perturbation(kf.attacks.FGM(), classifier, images, bracket=(0.0, 6.0))
+    np.testing.assert_allclose(least.norms, 1.0, atol=2e-3)
+
+
+def test_failed_and_finished_images_of_a_search(classifier, sample):
+    images, labels = sample[0][:30], sample[1][:30].copy()
+    labels[0] = (classifier.predict(images[:1])[0] + 1) % 10  # Wrong from the start.
+    least = kf.attacks.least_perturbation(
+        kf.attacks.OSSA(), classifier, images, labels, bracket=(0.0, 1.0), num_scanned=4, num_refined=3
+    )
+    assert least.success[0]
+    assert least.norms[0] == 0.0
+    np.testing.assert_array_equal(least.images[0], images[0])
+    failed = ~least.success
+    assert failed.any()
+    # A failure is the attempt at the upper end, never zeros.
+    expected = kf.attacks.OSSA(epsilon=1.0)(classifier, images, labels).images
+    np.testing.assert_allclose(least.images[failed], expected[failed], atol=1e-6)
+    assert np.isnan(least.epsilons[failed]).all()
+    assert np.isnan(least.norms[failed]).all()
+    assert np.isfinite(least.mean_norm)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"bracket": (2.0, 1.0)}, ValueError),
+        ({"bracket": (-1.0, 1.0)}, ValueError),
+        ({"bracket": 3.0}, ValueError),
+        ({"num_scanned": 0}, ValueError),
+        ({"num_refined": -1}, ValueError),
+        ({"batch_size": 0}, ValueError),
+    ],
+)
+def test_bad_searches_are_refused(options, error, classifier, images):
+    with pytest.raises(error):
+        kf.attacks.least_perturbation(kf.attacks.FGM(), classifier, images, **options)
+    with pytest.raises(TypeError, match=r"kf\.attacks"):
+        kf.attacks.least_perturbation("fgm", classifier, images)
+
+
 def test_fooling_curve_is_the_attack_at_each_epsilon(classifier, images, labels):
     for attack in (kf.attacks.OSSA(), kf.attacks.BIM(steps=5)):
         curve = kf.attacks.fooling_curve(attack, classifier, images, labels, [0.0, 1.0, 2.5])

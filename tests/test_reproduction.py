@@ -317,7 +317,7 @@ def test_an_image_without_a_direction_is_no_success(nets, parts, script, digits)
     table2 = script("run_table2")
     directions = kf.attacks.FGM(1.0, clip=False)(classifier, images, labels).images - images
     directions[:3] = 0.0
-    found = table2.along(table2.Along, directions, classifier, images, labels)
+    found = table2.along(False, directions, classifier, images, labels)
     expected = kf.attacks.least_perturbation(
         kf.attacks.FGM(clip=False), classifier, images, labels, **table2.SEARCH
     )
@@ -325,7 +325,7 @@ def test_an_image_without_a_direction_is_no_success(nets, parts, script, digits)
     np.testing.assert_array_equal(found["success"][3:], expected.success[3:])
     np.testing.assert_allclose(found["norms"][3:], expected.norms[3:], atol=2e-3)
     # The other way round only the attack that tries both signs gets there.
-    backwards = table2.along(table2.AlongEitherWay, -directions, classifier, images, labels)
+    backwards = table2.along(True, -directions, classifier, images, labels)
     np.testing.assert_array_equal(backwards["success"], found["success"])
 
 

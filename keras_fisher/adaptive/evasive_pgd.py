@@ -11,8 +11,7 @@ import tensorflow as tf
 from keras_fisher.adaptive.detector_oracle import DetectorOracle
 from keras_fisher.adaptive.score_gradient import DetectorGuide
 from keras_fisher.attacks import PGD, Attempt, Batch, unit
-from keras_fisher.attacks.attack import run_to_end
-from keras_fisher.attacks.attempt import answers
+from keras_fisher.attacks.attempt import answers, put, take
 from keras_fisher.attacks.batch import Goal
 from keras_fisher.attacks.directions import Direction, find_direction
 from keras_fisher.attacks.image_ops import Bounds, where_image
@@ -89,16 +88,14 @@ class EvasivePGD:
             is_open=np.ones(len(batch), bool),
             best=Attempt.none(origins, clean_predictions),
         )
-        step = 0
-
-        def advance(state: _State) -> tuple[_State, bool]:
-            nonlocal step
+        state = tf.nest.map_structure(tf.convert_to_tensor, state)
+        for step in range(self.method.steps + 1):
             note(step / (self.method.steps + 1))
-            state = self._take_step(classifier, state, goal.kind, step)
-            step += 1
-            return state, step > self.method.steps
-
-        return run_to_end(tf.nest.map_structure(tf.convert_to_tensor, state), advance).best
+            rows = np.flatnonzero(state.is_open)
+            if not rows.size:
+                break
+            state = put(state, rows, self._take_step(classifier, take(state, rows), goal.kind, step))
+        return state.best
 
     def _take_step(self, classifier: Classifier, state: _State, kind: str, step: int) -> _State:
         """Returns the state after a step; past the last one only its images are looked at."""
@@ -108,30 +105,28 @@ class EvasivePGD:
             kind=kind,
             direction=self.method.direction,
         )
-        margin, is_open = missing.numpy(), state.is_open.numpy()
-        # Rows that have finished may still be in the batch: nothing is asked about them any more.
-        is_fooled = Goal(state.labels, state.targets, kind).is_reached(predictions).numpy() & is_open
-        excess = self._ask(state, is_open if self.weight is not None else is_fooled)
+        margin = missing.numpy()
+        is_fooled = Goal(state.labels, state.targets, kind).is_reached(predictions).numpy()
+        excess = self._ask(state, np.ones(len(margin), bool) if self.weight is not None else is_fooled)
         cost = np.where(is_fooled, excess, BEHIND + margin)
         is_done = (cost < 0) & self.method.early_stop
-        best = state.best.offer(state.images, predictions, cost < 0, tf.constant(cost), state.is_open)
-        spent = is_open & ~is_done & (step < self.method.steps)
+        best = state.best.offer(state.images, predictions, cost < 0, tf.constant(cost))
+        spent = ~is_done & (step < self.method.steps)
         clean = best.clean_predictions if self.method.random_start or step > 0 else predictions
         best = best._replace(
             num_iterations=best.num_iterations + spent.astype(np.int64), clean_predictions=clean
         )
-        is_open = is_open & ~is_done
         if step < self.method.steps:
             # By turns, the detector's where the classifier errs; in a sum, where the detector objects.
             wants = margin < -_LEAD if self.weight is None else excess >= 0
-            directions = self._turn(classifier, state, uphill, wants & is_open, step)
+            directions = self._turn(classifier, state, uphill, wants & ~is_done, step)
             moved = classifier.run(
                 _move,
                 *(state.images, state.origins, directions, state.epsilon, state.step_size),
                 bounds=self.method.limits(classifier.bounds),
             )
             state = state._replace(images=moved)
-        return state._replace(is_open=tf.constant(is_open), best=best)
+        return state._replace(is_open=tf.constant(~is_done), best=best)
 
     def _ask(self, state: _State, mask: Array) -> Array:
         """Returns (n,) how much the detector's log odds exceed what is wanted, of the images where `mask`."""

@@ -5,26 +5,21 @@ from __future__ import annotations
 import abc
 import dataclasses
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple, TypeVar, final
+from typing import Any, ClassVar, final
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attempt import AttackResult, Attempt, answers, concatenate, to_arrays
+from keras_fisher.attacks.attempt import AttackResult, Attempt, answers, concatenate, put, to_arrays
 from keras_fisher.attacks.batch import Batch, gather
 from keras_fisher.attacks.directions import has_static_shapes
 from keras_fisher.attacks.image_ops import per_image, pixel_range, where_image
-from keras_fisher.checks import check_flag, check_real, message
+from keras_fisher.checks import Settings, check_flag, check_real, message
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels, Tensor
 
-State = TypeVar("State", bound=NamedTuple)
-
-#: Finished images stay in the batch until they are one in so many: each new batch size costs some set-up.
-ONE_IN = 16
 #: Lengths below this share of the range of pixels are taken for a slip.
 _LEAST_SHARE = 0.01
 #: From so many images on, labels that are mostly missed are taken for a slip.
@@ -32,7 +27,7 @@ _LEAST_COUNT = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Attack(abc.ABC):
+class Attack(Settings, abc.ABC):
     """A way to perturb images, measured in l2, so that a classifier errs.
 
     A subclass writes `run`; checks, bounds, batches, progress and success are done here, once. Attacks come
@@ -197,7 +192,7 @@ class FixedEpsilonAttack(Attack):
 
     @abc.abstractmethod
     def prepare(self, classifier: Classifier, batch: Batch) -> Any:
-        """Returns what `attempt` needs and epsilon does not change: tensors with a row for each image."""
+        """Returns what `attempt` needs and epsilon does not change: a nest of tensors, one row an image."""
 
     @abc.abstractmethod
     def attempt(self, classifier: Classifier, batch: Batch, prepared: Any, epsilon: Array) -> Attempt:
@@ -257,8 +252,7 @@ class MinimumNormAttack(Attack):
         if rows.size:
             found = to_arrays(self.search(classifier, batch.select(rows)))
             found = found._replace(clean_predictions=attempt.predictions[rows])
-            for whole, part in zip(attempt, found, strict=True):
-                whole[rows] = part
+            attempt = to_arrays(put(attempt, rows, found))
         return attempt
 
     @abc.abstractmethod
@@ -342,39 +336,6 @@ def attempt_at(
 def logits_of(classifier: Classifier, images: Tensor) -> Tensor:
     """Returns (n, classes) logits of images, in bounds or not, by the program of `classifier.predict`."""
     return classifier.outputs_of(tf.convert_to_tensor(images, classifier.image_dtype))
-
-
-def run_to_end(state: State, advance: Callable[[State], tuple[State, bool]]) -> State:
-    """Returns the state when every image has finished, or there is nothing left to do.
-
-    Args:
-        state: a named tuple of tensors with one row for each image, `is_open` (n,) bool among them.
-        advance: takes the rows at work on, closes some, and says whether that was all. It had better stop
-            when `many_closed`: the closed rows leave then, together, since every batch size has its set-up.
-    """
-    whole, positions = state, np.arange(len(state.is_open))  # pyright: ignore[reportAttributeAccessIssue]
-    while True:
-        state, is_over = advance(state)
-        is_open = np.asarray(state.is_open)  # pyright: ignore[reportAttributeAccessIssue]
-        is_over |= not is_open.any()
-        if not is_over and not many_closed(is_open):
-            continue
-        rows = positions[:, None]
-        whole = tf.nest.map_structure(
-            lambda old, new, rows=rows: tf.tensor_scatter_nd_update(old, rows, new), whole, state
-        )
-        if is_over:
-            return whole
-        kept = np.flatnonzero(is_open)
-        state = tf.nest.map_structure(lambda rows, kept=kept: tf.gather(rows, kept), state)
-        positions = positions[kept]
-
-
-def many_closed(is_open: Tensor) -> Tensor:
-    """Returns whether enough rows have finished to leave the batch, in a graph or out of one."""
-    if isinstance(is_open, np.ndarray):
-        return ONE_IN * np.count_nonzero(~is_open) > len(is_open)
-    return ONE_IN * tf.math.count_nonzero(~is_open, dtype=tf.int32) > tf.size(is_open)
 
 
 def check_length(name: str, value: Any, maximum: float = float("inf")) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +12,10 @@ import tensorflow as tf
 from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.typing import Array, Tensor
 
+State = TypeVar("State", bound=NamedTuple)
+
+#: Finished images stay in the batch until they are one in so many.
+_ONE_IN = 16
 #: Stands for the answer of a classifier whose logits are not finite.
 NO_ANSWER = -1
 
@@ -72,6 +76,57 @@ def state_of(kind: Any, tensors: Sequence[Tensor]) -> Any:
     """Returns the state of this kind, a named tuple whose last field is an Attempt, from its flat tensors."""
     count = len(kind._fields) - 1
     return kind(*tensors[:count], Attempt(*tensors[count:]))
+
+
+def take(state: State, rows: Tensor) -> State:
+    """Returns these rows of all tensors of a state, in a graph or out of one."""
+    return tf.nest.map_structure(lambda tensor: tf.gather(tensor, rows), state)
+
+
+def put(state: State, rows: Tensor, part: State) -> State:
+    """Returns the state with these rows of all its tensors replaced, in a graph or out of one."""
+    rows = tf.expand_dims(rows, 1)
+    return tf.nest.map_structure(lambda old, new: tf.tensor_scatter_nd_update(old, rows, new), state, part)
+
+
+def take_steps(
+    take_step: Callable[[Tensor, State], State], first: Tensor, last: Tensor, state: State
+) -> tuple[Tensor, State]:
+    """Returns the number of the next step and the state before it, in a graph.
+
+    Rows that a step has closed leave the batch, together when they are one in sixteen: each batch size has
+    its set-up.
+
+    Args:
+        take_step: (number, state) → state, of any number of rows.
+        first: the number of the first step.
+        last: that of the step before which to end; the end comes sooner where no row is open.
+        state: a named tuple of tensors with one row for each image, `is_open` (n,) bool among them.
+    """
+
+    def advance(step: Tensor, part: State) -> tuple[Tensor, State]:
+        new = take_step(step, part)
+        tf.nest.map_structure(lambda tensor, old: tensor.set_shape(old.shape), new, part)
+        return step + 1, new
+
+    def is_full(step: Tensor, part: Any) -> Tensor:
+        num_closed = tf.math.count_nonzero(~part.is_open, dtype=tf.int32)
+        return (step < last) & (_ONE_IN * num_closed <= tf.size(part.is_open))
+
+    def work(step: Tensor, rows: Tensor, state: State) -> tuple[Tensor, Tensor, State]:
+        part: Any = take(state, rows)
+        step, part = tf.while_loop(is_full, advance, (step, part))
+        return step, tf.boolean_mask(rows, part.is_open), put(state, rows, part)
+
+    rows = tf.where(state.is_open)[:, 0]  # pyright: ignore[reportAttributeAccessIssue]
+    shapes = tf.nest.map_structure(lambda tensor: tensor.shape, state)
+    step, _, state = tf.while_loop(
+        lambda step, rows, _: (step < last) & (tf.size(rows) > 0),
+        work,
+        (first, rows, state),
+        shape_invariants=(first.shape, tf.TensorShape([None]), shapes),
+    )
+    return step, state
 
 
 def answers(logits: Tensor) -> Tensor:

@@ -31,13 +31,13 @@ class MarginPenalty(Objective):
 
     def to_variables(self, images: Tensor) -> Tensor:
         if self.bounds is None:
-            return images / self.unit_length
+            return images
         centre, radius = self._box
         return tf.atanh((images - centre) / radius * _INSIDE)
 
-    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor]:
+    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor | float]:
         if self.bounds is None:
-            return variables * self.unit_length, self.unit_length * tf.ones_like(variables)
+            return variables, self.unit_length
         centre, radius = self._box
         tanh = tf.tanh(variables)
         images = clip_to(self.bounds, centre + radius / _INSIDE * tanh)
@@ -66,23 +66,19 @@ class MarginPenalty(Objective):
 
 @dataclasses.dataclass(frozen=True)
 class LossPenalty(Objective):
-    """f = −log(1 − p_y), or −log p_t for a target t, over the pixels in units of their range."""
+    """f = −log(1 − p_y), or −log p_t for a target t, over the pixels."""
 
     bounds: Bounds | None
     unit_length: float
 
     def to_variables(self, images: Tensor) -> Tensor:
-        return images / self.unit_length
+        return images
 
-    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor]:
-        images = clip_to(self.bounds, variables * self.unit_length)
-        return images, self.unit_length * tf.ones_like(variables)
+    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor | float]:
+        return variables, self.unit_length
 
     def clip_variables(self, variables: Tensor) -> Tensor:
-        if self.bounds is None:
-            return variables
-        lower, upper = (bound / self.unit_length for bound in self.bounds)
-        return tf.clip_by_value(variables, lower, upper)
+        return clip_to(self.bounds, variables)
 
     def penalty(self, logits: Tensor, goal: Goal, confidence: Tensor) -> tuple[Tensor, Tensor]:
         odds = class_odds(logits, goal.classes)
@@ -137,9 +133,8 @@ class CarliniWagner(PenaltyAttack):
         return MarginPenalty(self.limits(bounds), pixel_range(bounds))
 
     def adam_step(self, bounds: Bounds | None) -> float:
-        if self.step_size is None:
-            return _STEP_SIZE
-        return self.step_size / (pixel_range(bounds) if self.limits(bounds) is None else 1.0)
+        has_box = self.limits(bounds) is not None
+        return self.step_size or _STEP_SIZE * (1.0 if has_box else pixel_range(bounds))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,7 +176,7 @@ class Opt(PenaltyAttack):
         return LossPenalty(self.limits(bounds), pixel_range(bounds))
 
     def adam_step(self, bounds: Bounds | None) -> float:
-        return _STEP_SIZE if self.step_size is None else self.step_size / pixel_range(bounds)
+        return self.step_size or _STEP_SIZE * pixel_range(bounds)
 
     def lengths(self, batch: Batch) -> dict[str, float]:
         if self.step_size is None:

@@ -9,11 +9,11 @@ from typing import ClassVar
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attack import MinimumNormAttack, check_length
+from keras_fisher.attacks.attack import MinimumNormAttack, check_length, logits_of
 from keras_fisher.attacks.attempt import Attempt, answers
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import loss_gradient
-from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, per_image, pixel_range, unit
+from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, pixel_range, scaled
 from keras_fisher.checks import check_integer, check_real
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.typing import Tensor
@@ -64,18 +64,14 @@ class DDN(MinimumNormAttack):
 
     def search(self, classifier: Classifier, batch: Batch) -> Attempt:
         goal, unit_length = batch.goal, pixel_range(classifier.bounds)
-        return classifier.run(
-            _search,
-            batch.images,
-            goal.labels,
-            goal.targets,
-            np.int32(self.steps),
-            np.float64(unit_length),
-            np.float64(unit_length if self.initial_norm is None else self.initial_norm),
-            np.float64(self.gamma),
-            kind=goal.kind,
-            bounds=self.limits(classifier.bounds),
-        )
+        radius = unit_length if self.initial_norm is None else self.initial_norm
+        numbers = (np.int32(self.steps), *np.float64([unit_length, radius, self.gamma]))
+        settings = {"kind": goal.kind, "bounds": self.limits(classifier.bounds)}
+        tensors = (batch.images, goal.labels, goal.targets, *numbers)
+        images, best = classifier.run(_search, *tensors, **settings)
+        # Where the last step has led.
+        _, best = _look(goal, batch.images, images, logits_of(classifier, images), best)
+        return best._replace(num_iterations=np.full(len(batch), self.steps))
 
 
 def _search(
@@ -90,32 +86,37 @@ def _search(
     *,
     kind: str,
     bounds: Bounds | None,
-) -> Attempt:
+) -> tuple[Tensor, Attempt]:
+    """Returns where the last step has led, and the best before."""
     goal = Goal(labels, targets, kind)
     farthest = tf.fill(tf.shape(labels), tf.constant(np.inf, tf.float64))
     if bounds is not None:
         lower, upper = np.asarray(bounds, origins.dtype.as_numpy_dtype)
         farthest = norms(tf.maximum(origins - lower, upper - origins))
 
-    def look(images: Tensor, logits: Tensor, best: Attempt) -> tuple[Tensor, Attempt]:
-        predictions, missing = answers(logits), goal.missing(logits)
-        is_fooled = goal.is_reached(predictions) & (missing < 0)
-        cost = tf.where(is_fooled, norms(images - origins), missing)
-        return is_fooled, best.offer(images, predictions, is_fooled, cost)
-
     def advance(step: Tensor, images: Tensor, radius: Tensor, best: Attempt) -> tuple:
         gradients, logits = loss_gradient(target, images, goal.classes)
-        is_fooled, best = look(images, logits, best)
+        is_fooled, best = _look(goal, origins, images, logits, best)
         phase = math.pi * tf.cast(step, tf.float64) / tf.cast(steps, tf.float64)
         length = first_step * (_LAST_STEP + (1 - _LAST_STEP) * 0.5 * (1 + tf.cos(phase)))
-        offsets = images - origins + tf.cast(goal.sign * length, images.dtype) * unit(gradients)
+        lengths = tf.fill(tf.shape(labels), goal.sign * length)
+        offsets = images - origins + scaled(gradients, lengths)
         radius = tf.minimum(radius * tf.where(is_fooled, 1 - gamma, 1 + gamma), farthest)
-        images = clip_to(bounds, origins + per_image(radius, offsets) * unit(offsets))
+        images = clip_to(bounds, origins + scaled(offsets, radius))
         return step + 1, tf.ensure_shape(images, origins.shape), radius, best
 
     radius = tf.fill(tf.shape(labels), initial_norm)
     _, images, _, best = tf.while_loop(
         lambda step, *_: step < steps, advance, (0, origins, radius, Attempt.none(origins))
     )
-    _, best = look(images, target.logits(images), best)
-    return best._replace(num_iterations=tf.fill(tf.shape(labels), tf.cast(steps, tf.int64)))
+    return images, best
+
+
+def _look(
+    goal: Goal, origins: Tensor, images: Tensor, logits: Tensor, best: Attempt
+) -> tuple[Tensor, Attempt]:
+    """Returns where the images fool the net (n,), and the best with these offered to it."""
+    predictions, missing = answers(logits), goal.missing(logits)
+    is_fooled = goal.is_reached(predictions) & (missing < 0)
+    cost = tf.where(is_fooled, norms(images - origins), missing)
+    return is_fooled, best.offer(images, predictions, is_fooled, cost)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attack import MinimumNormAttack, logits_of, many_closed, run_to_end
-from keras_fisher.attacks.attempt import Attempt, answers, state_of
+from keras_fisher.attacks.attack import MinimumNormAttack, logits_of
+from keras_fisher.attacks.attempt import Attempt, answers, state_of, take_steps
 from keras_fisher.attacks.batch import Batch, margins
 from keras_fisher.attacks.image_ops import (
     Bounds,
@@ -25,6 +25,8 @@ from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
 
+#: Steps in one go of a compiled program.
+_AT_ONCE = 5
 #: Bisections that take the overshoot back.
 _BISECTIONS = 5
 #: A gap between logits that rounding may hide, relative and absolute.
@@ -91,17 +93,15 @@ class DeepFool(MinimumNormAttack):
             is_open=tf.fill([len(batch)], True),
             best=Attempt.none(images),
         )
-        step = tf.constant(0)
-
-        def advance(state: _State) -> tuple[_State, bool]:
-            nonlocal step
-            numbers = (step, np.int32(self.steps), np.float64(self.overshoot), np.float64(self.relaxation))
-            bounds = self.limits(classifier.bounds)
+        step, bounds = 0, self.limits(classifier.bounds)
+        while step <= self.steps and np.any(state.is_open):
+            # A few steps at once, one more than all: where the last one leads is looked at too.
+            end = min(step + _AT_ONCE, self.steps + 1)
+            numbers = (np.int32(step), np.int32(end), np.float64(self.overshoot), np.float64(self.relaxation))
             step, state = classifier.run(_take_steps, *tf.nest.flatten(state), *numbers, bounds=bounds)
-            note(int(step) / (self.steps + 1))
-            return state, int(step) > self.steps
-
-        best = run_to_end(state, advance).best
+            step = int(step)
+            note(step / (self.steps + 1))
+        best = state.best
         return self.shorten(classifier, batch, best, 1 / (1 + 2 * self.overshoot), _BISECTIONS)
 
     def _rivals(self, classifier: Classifier, batch: Batch) -> Array:
@@ -113,18 +113,18 @@ class DeepFool(MinimumNormAttack):
 
 
 def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tuple[Tensor, _State]:
-    """Returns the number of the next step and the state before it, as far as many images are fooled.
+    """Returns the number of the next step and the state before it.
 
     Args:
         target: the net.
-        tensors: those of the state; the numbers of the next step and of all steps; overshoot and relaxation.
+        tensors: those of the state; the numbers of the first step and of the one before which to end;
+            overshoot and relaxation.
         bounds: that images are kept to.
     """
     *flat, first, last, overshoot, relaxation = tensors
     state: _State = state_of(_State, flat)
 
-    def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
-        # The number past the last one only looks where that has led; the step is then not needed.
+    def take_step(step: Tensor, state: _State) -> _State:
         directions, distances, logits = _nearest_boundary(target, state, bounds)
         predictions = answers(logits)
         is_fooled = (predictions != state.labels) & (predictions >= 0)
@@ -136,15 +136,11 @@ def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tupl
         lengths = relaxation * distances + overshoot * (norms(state.images - state.origins) + distances)
         lengths = tf.where(tf.math.is_finite(lengths), lengths, tf.zeros_like(lengths))
         moved = clip_to(bounds, state.images + per_image(lengths, state.images) * directions)
-        return step + 1, state._replace(
-            images=tf.ensure_shape(moved, state.images.shape),
-            is_open=state.is_open & ~is_fooled,
-            best=best._replace(num_iterations=number),
+        return state._replace(
+            images=moved, is_open=state.is_open & ~is_fooled, best=best._replace(num_iterations=number)
         )
 
-    return tf.while_loop(
-        lambda step, state: (step <= last) & ~many_closed(state.is_open), take_step, (first, state)
-    )
+    return take_steps(take_step, first, last, state)
 
 
 def _nearest_boundary(target: Target, state: _State, bounds: Bounds | None) -> tuple[Tensor, Tensor, Tensor]:

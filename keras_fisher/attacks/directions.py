@@ -121,9 +121,8 @@ def find_directions(
         rule = f"return (n, {sides}) or (n, m, {sides})"
         raise ValueError(message("direction", rule, tuple(directions.shape)))
     # A net may have infinite slopes: no direction is better than a wrong one.
-    flat = tf.reshape(directions, tf.concat([tf.shape(directions)[:2], [-1]], axis=0))
-    mask = tf.reduce_all(tf.math.is_finite(flat), axis=-1)
-    mask = tf.reshape(mask, tf.concat([tf.shape(mask), [1] * (images.shape.rank - 1)], axis=0))
+    pixels = list(range(2, directions.shape.rank))
+    mask = tf.math.is_finite(tf.reduce_sum(directions, axis=pixels, keepdims=True))
     directions = tf.where(mask, directions, tf.zeros_like(directions))
     return Found(
         directions,

@@ -35,17 +35,17 @@ def free_pixels(bounds: Bounds | None, images: Tensor, directions: Tensor) -> Te
 def norms(images: Tensor) -> Tensor:
     """Returns (n,) float64 l2 norms."""
     flat = tf.cast(tf.reshape(images, [tf.shape(images)[0], -1]), tf.float64)
-    return tf.norm(flat, axis=-1)
+    return tf.sqrt(tf.einsum("nd,nd->n", flat, flat))
 
 
 def unit(images: Tensor) -> Tensor:
-    """Returns the images at unit l2 norm; zero stays zero.
+    """Returns the images at unit l2 norm; zero stays zero."""
+    return scaled(images, tf.ones(tf.shape(images)[:1], tf.float64))
 
-    Scaled by the largest entry first: the squares of a tiny gradient underflow in float32.
-    """
-    largest = tf.reduce_max(tf.abs(images), axis=list(range(1, images.shape.rank)), keepdims=True)
-    scaled = tf.math.divide_no_nan(images, largest)
-    return tf.math.divide_no_nan(scaled, per_image(norms(scaled), scaled))
+
+def scaled(images: Tensor, lengths: Tensor) -> Tensor:
+    """Returns the images at these l2 norms (n,) float64; zero stays zero."""
+    return images * per_image(tf.math.divide_no_nan(lengths, norms(images)), images)
 
 
 def per_image(factors: Tensor, images: Tensor) -> Tensor:

@@ -14,10 +14,17 @@ from keras_fisher.attacks.attack import (
     check_length,
     fixed,
     logits_of,
-    many_closed,
-    run_to_end,
 )
-from keras_fisher.attacks.attempt import NO_ANSWER, Attempt, answers, state_of, to_arrays
+from keras_fisher.attacks.attempt import (
+    NO_ANSWER,
+    Attempt,
+    answers,
+    put,
+    state_of,
+    take,
+    take_steps,
+    to_arrays,
+)
 from keras_fisher.attacks.batch import AWAY, Batch, Goal
 from keras_fisher.attacks.directions import (
     Direction,
@@ -43,6 +50,9 @@ from keras_fisher.checks import check_flag, check_integer
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.progress import note
 from keras_fisher.typing import Array, Tensor
+
+#: Steps in one go of a compiled program.
+_AT_ONCE = 5
 
 
 class _State(NamedTuple):
@@ -119,8 +129,9 @@ class IterativeAttack(FixedEpsilonAttack):
         return {name: float(length) for name, length in given.items() if length is not None}
 
     @final
-    def prepare(self, classifier: Classifier, batch: Batch) -> None:
+    def prepare(self, classifier: Classifier, batch: Batch) -> tuple[()]:
         check_direction(self.direction, classifier, batch)
+        return ()
 
     @final
     def attempt(self, classifier: Classifier, batch: Batch, prepared: Any, epsilon: Array) -> Attempt:
@@ -147,25 +158,21 @@ class IterativeAttack(FixedEpsilonAttack):
             is_open=np.ones(len(batch), bool),
             best=Attempt.none(images, clean_predictions),
         )
-        step = tf.constant(0)
-
-        def advance(state: _State) -> tuple[_State, bool]:
-            nonlocal step
-            step, state = classifier.run(
-                _take_steps,
-                *tf.nest.flatten(state),
-                step,
-                np.int32(self.steps),
-                self.early_stop,
-                direction=self.direction,
-                kind=goal.kind,
-                bounds=bounds,
-            )
-            note(int(step) / (self.steps + 1))
-            return state, int(step) > self.steps
-
         state = tf.nest.map_structure(tf.convert_to_tensor, state)
-        return run_to_end(state, advance).best
+        step = 0
+        while step < self.steps and np.any(state.is_open):
+            # A few steps at once: between them a bar moves, and Ctrl-C is heard.
+            numbers = (np.int32(step), np.int32(min(step + _AT_ONCE, self.steps)), self.early_stop)
+            settings = {"direction": self.direction, "kind": goal.kind, "bounds": bounds}
+            step, state = classifier.run(_take_steps, *tf.nest.flatten(state), *numbers, **settings)
+            step = int(step)
+            note(step / self.steps)
+        rows = np.flatnonzero(state.is_open)
+        if rows.size:  # Where the last step has led.
+            part = take(state, rows)
+            logits = logits_of(classifier, part.images)
+            state = put(state, rows, _look(step, part, logits, goal.kind, self.early_stop))
+        return state.best
 
     def start(
         self, classifier: Classifier, batch: Batch, epsilon: Array, restart: int
@@ -223,12 +230,11 @@ def best_of_starts(
             rows = np.flatnonzero(~best.is_success)
         if not rows.size:
             break
-        part = tf.nest.map_structure(lambda array, rows=rows: tf.constant(array[rows]), best)
+        part = take(best, rows)
         found = climb(rows, restart)
         better = part.offer(found.images, found.predictions, found.is_success, found.cost)
-        better = better._replace(num_iterations=part.num_iterations + found.num_iterations)
-        for whole, new in zip(best, better, strict=True):
-            whole[rows] = new
+        spent = part.num_iterations + found.num_iterations
+        best = to_arrays(put(best, rows, better._replace(num_iterations=spent)))
     return best
 
 
@@ -274,44 +280,34 @@ def _take_steps(
 ) -> tuple[Tensor, _State]:
     """Returns the number of the next step, and the state before it.
 
-    Steps are taken until many images are fooled, or all steps have been; then the number is one more, since
-    where the last one leads is looked at too.
-
     Args:
         target: the net.
-        tensors: those of the state, the number of the next step, of all steps, and whether images that are
-            fooled are done.
+        tensors: those of the state; the number of the next step and of the one before which to end; whether
+            images that are fooled are done.
         direction: where to go.
         kind: of the goal.
         bounds: that images are kept to.
     """
     *flat, first, last, early_stop = tensors
-    state: _State = state_of(_State, flat)
-    goal = Goal(state.labels, state.targets, kind)
 
-    def look(step: Tensor, state: _State, logits: Tensor) -> _State:
-        """Offers the images to the best so far, and closes those that are fooled."""
-        predictions = answers(logits)
-        is_reached, cost = goal.is_reached(predictions), goal.missing(logits)
-        best = state.best.offer(state.images, predictions, is_reached, cost, state.is_open)
-        number = tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations)
-        is_clean = (step == 0) & (best.clean_predictions == NO_ANSWER)
-        clean = tf.where(is_clean, predictions, best.clean_predictions)
-        best = best._replace(num_iterations=number, clean_predictions=clean)
-        return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)
-
-    def take_step(step: Tensor, state: _State) -> tuple[Tensor, _State]:
-        seeds = seeds_at(state.seeds, step)
+    def take_step(step: Tensor, state: _State) -> _State:
+        goal, seeds = Goal(state.labels, state.targets, kind), seeds_at(state.seeds, step)
         directions, logits = find_direction(direction, target, state.images, goal, seeds)
-        state = look(step, state, logits)
+        state = _look(step, state, logits, kind, early_stop)
         moved = move(bounds, state.images, state.origins, directions, state.epsilon, state.step_size)
-        return step + 1, state._replace(images=tf.ensure_shape(moved, state.images.shape))
+        return state._replace(images=moved)
 
-    step, state = tf.while_loop(
-        lambda step, state: (step < last) & ~many_closed(state.is_open), take_step, (first, state)
+    return take_steps(take_step, first, last, state_of(_State, flat))
+
+
+def _look(step: Tensor, state: _State, logits: Tensor, kind: str, early_stop: Tensor) -> _State:
+    """Returns the state with its images offered to the best so far, closed where they are fooled."""
+    goal, predictions = Goal(state.labels, state.targets, kind), answers(logits)
+    is_reached = goal.is_reached(predictions)
+    best = state.best.offer(state.images, predictions, is_reached, goal.missing(logits), state.is_open)
+    is_clean = (step == 0) & (best.clean_predictions == NO_ANSWER)
+    best = best._replace(
+        num_iterations=tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations),
+        clean_predictions=tf.where(is_clean, predictions, best.clean_predictions),
     )
-    return tf.cond(
-        (step == last) & ~many_closed(state.is_open),
-        lambda: (step + 1, look(step, state, target.logits(state.images))),
-        lambda: (step, state),
-    )
+    return state._replace(is_open=state.is_open & ~(is_reached & early_stop), best=best)

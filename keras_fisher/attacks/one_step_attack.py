@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import FixedEpsilonAttack, fixed, logits_of
-from keras_fisher.attacks.attempt import Attempt, answers, to_arrays
+from keras_fisher.attacks.attempt import Attempt, answers, put, to_arrays
 from keras_fisher.attacks.batch import AWAY, Batch, Goal
 from keras_fisher.attacks.directions import (
     Direction,
@@ -88,9 +88,7 @@ class OneStepAttack(FixedEpsilonAttack):
                 break
             part = [array[rows] for array in arrays]
             found = classifier.run(_prepare, *part, kind=goal.kind, direction=direction)
-            whole = tf.nest.map_structure(
-                lambda old, new, at=rows[:, None]: tf.tensor_scatter_nd_update(old, at, new), whole, found
-            )
+            whole = put(whole, rows, found)
         return whole
 
     @final
@@ -153,9 +151,9 @@ def _best_end(
     judged = [predictions, goal.is_reached(predictions), odds]
     predictions, is_success, odds = (tf.reshape(part, [-1, num_ends]) for part in judged)
     # The first end is taken as it is: what the net has no answer to is a failure, but has been moved.
-    best = Attempt.none(ends[:, 0])
-    best = best._replace(num_iterations=tf.ones_like(best.num_iterations))
-    for index in range(num_ends):
+    first = (ends[:, 0], predictions[:, 0], is_success[:, 0], odds[:, 0])
+    best = Attempt(*first, num_iterations=tf.ones_like(labels), clean_predictions=labels)
+    for index in range(1, num_ends):
         best = best.offer(ends[:, index], predictions[:, index], is_success[:, index], odds[:, index])
     return best
 

@@ -11,8 +11,8 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.attacks.attack import MinimumNormAttack, check_length, fixed, run_to_end
-from keras_fisher.attacks.attempt import Attempt, answers, state_of
+from keras_fisher.attacks.attack import MinimumNormAttack, check_length, fixed
+from keras_fisher.attacks.attempt import Attempt, answers, put, state_of, take
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import pull_back
 from keras_fisher.attacks.image_ops import Bounds, free_pixels, norms
@@ -49,8 +49,12 @@ class Objective(abc.ABC):
         """Returns the variables of images (n, h, w, c)."""
 
     @abc.abstractmethod
-    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor]:
-        """Returns the images of the variables, and their derivatives entry by entry; both (n, h, w, c)."""
+    def to_images(self, variables: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Returns the images (n, h, w, c) of the variables, and their derivatives entry by entry.
+
+        Where the variables are the pixels the derivative is `unit_length`: Adam is shown the gradient in
+        units of the range, so that another scale of pixels changes nothing.
+        """
 
     @abc.abstractmethod
     def clip_variables(self, variables: Tensor) -> Tensor:
@@ -90,7 +94,7 @@ class AdamState(NamedTuple):
     has_success: Tensor  # (active,) bool, with this c
     least_loss: Tensor  # (active,) float64, with this c
     reference: Tensor  # (active,) float64, the least loss at the last check
-    is_open: Tensor  # (active,) bool
+    is_open: Tensor  # (active,) bool, its loss is still falling
     best: Attempt  # with any c
 
 
@@ -202,22 +206,19 @@ class PenaltyAttack(MinimumNormAttack):
         """Returns the state at the end of a run of Adam."""
         # Adam's first steps, all of one length, may raise the loss before they lower it.
         length = max(math.ceil(self.steps / _NUM_CHECKS), _LEAST_LENGTH)
-        begin = 0
-
-        def advance(state: AdamState) -> tuple[AdamState, bool]:
-            nonlocal begin
+        for begin in range(0, self.steps + 1, length):
+            rows = np.flatnonzero(state.is_open)
+            if not rows.size:
+                break
             # One more than the steps: where the last one leads is looked at too.
             end = min(begin + length, self.steps + 1)
-            spent = tf.where(state.is_open, np.int64(min(end, self.steps) - begin), np.int64(0))
-            state = run_adam(state, begin, end)
-            best = state.best._replace(num_iterations=state.best.num_iterations + spent)
-            is_open = state.is_open
+            part = run_adam(take(state, rows), begin, end)
+            spent = part.best.num_iterations + (min(end, self.steps) - begin)
+            part = part._replace(best=part.best._replace(num_iterations=spent))
             if self.abort_early:
-                is_open &= state.least_loss < _PROGRESS * state.reference
-            begin = end
-            return state._replace(best=best, is_open=is_open), begin > self.steps
-
-        return run_to_end(state, advance)
+                part = part._replace(is_open=part.least_loss < _PROGRESS * part.reference)
+            state = put(state, rows, part)
+        return state
 
 
 def start_state(batch: Batch, objective: Objective, const: Array, best: Attempt) -> AdamState:
@@ -310,7 +311,7 @@ def adam_step(
     index: Tensor,
     state: AdamState,
     images: Tensor,
-    slopes: Tensor,
+    slopes: Tensor | float,
     found: Assessment,
     step_size: Tensor,
     objective: Objective,
@@ -321,33 +322,31 @@ def adam_step(
         index: the number of the step, from 0.
         state: before it.
         images: (n, h, w, c) where Adam stands, and
-        slopes: (n, h, w, c) their derivatives in the variables.
+        slopes: their derivatives in the variables, as `Objective.to_images` returns them.
         found: the penalty there; its gradient weighted by c.
         step_size: of Adam.
         objective: what is minimised.
     """
-    dtype, unit_length = images.dtype, objective.unit_length
-    offsets = (images - state.origins) / unit_length
+    dtype, scale = images.dtype, 1 / objective.unit_length**2
+    offsets = images - state.origins
     lengths = norms(offsets)
-    loss = tf.square(lengths) + state.const * found.penalty
-    gradients = (2 * offsets + found.gradient * unit_length) * (slopes / unit_length)
-    # Of a net with infinite slopes.
-    gradients = tf.where(tf.math.is_finite(gradients), gradients, tf.zeros_like(gradients))
+    loss = scale * tf.square(lengths) + state.const * found.penalty
+    gradients = (2 * scale * offsets + found.gradient) * slopes
     cost = tf.where(found.is_success, lengths, found.missing)
-    best = state.best.offer(images, found.predictions, found.is_success, cost, state.is_open)
+    best = state.best.offer(images, found.predictions, found.is_success, cost)
 
     momentum = _DECAY * state.momentum + (1 - _DECAY) * gradients
     squares = _SQUARE_DECAY * state.squares + (1 - _SQUARE_DECAY) * tf.square(gradients)
     time = tf.cast(index + 1, dtype)
     corrected = momentum / (1 - _DECAY**time)
-    scale = tf.sqrt(squares / (1 - _SQUARE_DECAY**time)) + _TINY
-    variables = objective.clip_variables(state.variables - tf.cast(step_size, dtype) * corrected / scale)
+    spread = tf.sqrt(squares / (1 - _SQUARE_DECAY**time)) + _TINY
+    variables = objective.clip_variables(state.variables - tf.cast(step_size, dtype) * corrected / spread)
     return state._replace(
         variables=tf.ensure_shape(variables, state.variables.shape),
         momentum=momentum,
         squares=squares,
         best=best,
-        has_success=state.has_success | (found.is_success & state.is_open),
+        has_success=state.has_success | found.is_success,
         # At the start of a run, its first loss is what later ones are measured by.
         reference=tf.where(tf.math.is_inf(state.reference), loss, state.reference),
         least_loss=tf.minimum(loss, state.least_loss),
