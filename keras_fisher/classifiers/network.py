@@ -93,7 +93,8 @@ class Network:
             remedy = "Pass the part of the model that takes floats: keras.Model(layer.output, model.output)."
             found = f"images of {', '.join(kinds)}"
             raise ValueError(message("model", "be differentiable in its images", found, remedy))
-        self._has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
+        #: Whether the model brings pixels to a range of its own.
+        self.has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
         self._held: float | None = None
         self._precision = precision_of(model)
         self._trial_sides = self.image_shape
@@ -167,7 +168,7 @@ class Network:
             self.bounds,
             argument,
             self.image_dtype.as_numpy_dtype,
-            has_rescaling=self._has_rescaling,
+            has_rescaling=self.has_rescaling,
         )
 
     def batches(
@@ -303,6 +304,8 @@ class Network:
             return first, images
         found = f"an error for images of {' and of '.join(str(sides) for sides in kinds)}"
         remedy = "The model's own words stand above."
+        if keras.tree.flatten(self.model.inputs)[0].shape[0] is not None:
+            remedy = "Make its input with keras.Input(shape), without batch_size. " + remedy
         raise ValueError(
             message("model", "take images of the shape that it says", found, remedy)
         ) from failure
@@ -517,7 +520,4 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
                 "inputs = keras.Input(shape); keras.Model(inputs, model(inputs)).",
             )
         )
-    if shape[0] is not None:
-        remedy = "Make its input with keras.Input(shape), without batch_size."
-        raise ValueError(message("model", "take batches of any size", f"a batch of {shape[0]}", remedy))
     return tuple(shape[1:])

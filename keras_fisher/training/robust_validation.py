@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,10 @@ import tensorflow as tf
 
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.batch import gather
-from keras_fisher.callbacks.class_indices import class_indices
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.fisher import fisher_spectrum
+from keras_fisher.training.batches import class_indices
 
 #: Up to here all class gradients at once are affordable, and the answer has no blind spot.
 _MAX_EXACT_CLASSES = 64
@@ -42,7 +43,10 @@ class RobustValidation:
 
     def logs(self) -> dict[str, float]:
         """Returns the numbers of the present weights, under the names that a Keras log has for them."""
-        result = self.attack(self._classifier, self._images, self._labels)
+        with warnings.catch_warnings():
+            # A net that is wrong on most images is no surprise while it is trained.
+            warnings.filterwarnings("ignore", message="The classifier gives only")
+            result = self.attack(self._classifier, self._images, self._labels)
         solver = "exact" if self._classifier.num_classes <= _MAX_EXACT_CLASSES else "auto"
         spectrum = fisher_spectrum(self._classifier, self._images, 1, solver=solver, eigenvectors=False)
         largest = spectrum.eigenvalues[:, 0]
