@@ -51,7 +51,7 @@ def pixels() -> np.ndarray:
 
 
 def per_image(regularizer: FisherRegularizer, model: keras.Model, images: np.ndarray, step=0) -> np.ndarray:
-    return regularizer.per_image(kf.Classifier(model), tf.constant(images), step).numpy()
+    return regularizer.per_image(kf.Classifier(model).target, tf.constant(images), step).numpy()
 
 
 def top_eigenvalues(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -135,7 +135,7 @@ def test_the_trace_takes_the_values_of_all_sign_vectors_whose_mean_is_the_sum_of
     np.testing.assert_allclose(possible.mean(axis=-1), total, rtol=1e-10)
     # What is drawn is one of these values, each equally often.
     classifier, regularizer = kf.Classifier(double), FisherRegularizer(penalty="trace")
-    draw = tf.function(lambda step: regularizer.per_image(classifier, tf.constant(pixels), step))
+    draw = tf.function(lambda step: regularizer.per_image(classifier.target, tf.constant(pixels), step))
     drawn = np.array([draw(tf.constant(step)).numpy() for step in range(800)])
     distances = np.abs(drawn[:, :, None] / possible[None] - 1.0)
     assert distances.min(axis=-1).max() < 1e-9
