@@ -75,11 +75,11 @@ def _automatic(num_eigenpairs: int | None, num_outputs: int, output_activation: 
     """Returns the cheapest solver; the gap of each matrix decides between the two of `Staged`."""
     # With few outputs even one pair is no dearer exactly, and the exact answer has no blind spot.
     has_many = num_outputs > _MAX_EXACT_OUTPUTS
-    is_one = output_activation == "softmax" and (num_eigenpairs == 1 or (num_eigenpairs is None and has_many))
+    is_one = output_activation == "softmax" and num_eigenpairs == 1
     if num_outputs <= (_MAX_EXACT_FOR_ONE if is_one else _MAX_EXACT_OUTPUTS):
         return SOLVERS["exact"]
-    if is_one:
-        return Staged(_QUICK, SOLVERS["golub_kahan" if has_many else "exact"])
+    if is_one and not has_many:
+        return Staged(_QUICK, SOLVERS["exact"])
     # k of them take about 4 k + 6.
     is_cheaper = num_eigenpairs is not None and num_outputs - 1 <= 4 * num_eigenpairs + 6
     return SOLVERS["exact" if is_cheaper else "golub_kahan"]

@@ -54,6 +54,8 @@ class _Ritz(NamedTuple):
     vectors: Tensor  # (batch, k, dim)
     residuals: Tensor  # (batch, k)
     done: Tensor  # (batch,) bool, converged
+    count: Tensor  # (batch,) int32, products
+    log_scale: Tensor  # (batch,)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +65,8 @@ class GolubKahan(Eigensolver):
     Half of the vectors live in the small space of R Rᵀ (classes), the others are the products Rᵀ u that the
     eigenvectors are combined from: every pass is used twice. From the top class the first product is the loss
     gradient, nearly the answer already. For several pairs each step takes a block of vectors, from the most
-    probable classes on. The batch goes on until its last matrix has converged.
+    probable classes on. Matrices that have converged leave the batch as soon as they are half of it, and the
+    others go on with a forward pass of their own.
 
     The blind spot of every Krylov method: an eigenvector of which the start has nearly nothing goes unseen.
     One pair is therefore believed from `operator.least_dimension` vectors on, k of them from 2k + 2. That
@@ -126,39 +129,41 @@ class GolubKahan(Eigensolver):
         check_factored(self, operator)
         block_size = self._block_size(num_eigenpairs, operator.rank_bound)
         max_steps = -(-self._dimension(num_eigenpairs, operator.rank_bound) // block_size)
-        each = operator
-        if block_size > 1:  # One pass of a larger batch is quicker than many passes.
-            each = operator.restrict(tf.repeat(tf.range(operator.batch_size), block_size))
 
-        def unfinished(step: Tensor, krylov: Krylov, ritz: _Ritz) -> Tensor:
-            return (step <= max_steps) & ~tf.reduce_all(ritz.done)
+        def unfinished(step: Tensor, indices: Tensor, krylov: Krylov, ritz: _Ritz) -> Tensor:
+            return (step <= max_steps) & (tf.size(indices) > 0)
 
-        def advance(step: Tensor, krylov: Krylov, ritz: _Ritz) -> tuple[Tensor, Krylov, _Ritz]:
-            krylov = bidiagonalize(operator, each, step, krylov, seed, block_size)
-            found, errors = _rayleigh_ritz(operator, step, krylov, num_eigenpairs, block_size)
-            # A small error says that there is such an eigenvalue, not that none above it hides.
-            least = 2 if num_eigenpairs == 1 else 2 * num_eigenpairs + 2
-            believed_from = tf.minimum(
-                tf.maximum(operator.least_dimension(), least), (max_steps + 1) * block_size
+        def run_round(
+            step: Tensor, indices: Tensor, krylov: Krylov, ritz: _Ritz
+        ) -> tuple[Tensor, Tensor, Krylov, _Ritz]:
+            rest = operator.restrict(indices)
+            step, krylov, part = self._advance(
+                rest, step, krylov, num_eigenpairs, block_size, max_steps, seed
             )
-            believed = (step > 0) & ((step + 1) * block_size >= believed_from)
-            accurate = all_converged(errors, found.values, self.tolerance)
-            return step + 1, krylov, _keep(ritz, found._replace(done=accurate & believed))
+            ritz = _Ritz(
+                *(
+                    tf.tensor_scatter_nd_update(whole, indices[:, None], piece)
+                    for whole, piece in zip(ritz, part, strict=True)
+                )
+            )
+            left_over = tf.where(~part.done)[:, 0]
+            return (
+                step,
+                tf.gather(indices, left_over),
+                Krylov(*(tf.gather(tensor, left_over) for tensor in krylov)),
+                ritz,
+            )
 
         krylov, ritz = no_steps(operator), _no_pairs(operator, num_eigenpairs)
-        steps, _, ritz = tf.while_loop(
+        _, _, _, ritz = tf.while_loop(
             unfinished,
-            advance,
-            (0, krylov, ritz),
+            run_round,
+            (0, tf.range(operator.batch_size), krylov, ritz),
             shape_invariants=(
                 tf.TensorShape([]),
-                Krylov(
-                    tf.TensorShape([None, None, operator.factor_dim]),
-                    tf.TensorShape([None, None, operator.dim]),
-                    tf.TensorShape([None, None, None]),
-                    tf.TensorShape([None]),
-                ),
-                _Ritz(*(tf.TensorShape([None, *tensor.shape[1:]]) for tensor in ritz)),
+                tf.TensorShape([None]),
+                _growing_shapes(operator),
+                _batch_shapes(ritz),
             ),
         )
         return Eigenpairs(
@@ -168,9 +173,49 @@ class GolubKahan(Eigensolver):
             ritz.left,
             relative_residuals(ritz.residuals, ritz.values),
             ritz.done,
-            # Each step costs a block of each of two products, the first one (which has no v yet) of one.
-            tf.fill([operator.batch_size], block_size * tf.maximum(2 * steps - 1, 0)),
-            operator.log_scale,
+            ritz.count,
+            ritz.log_scale,
+        )
+
+    def _advance(
+        self,
+        operator: FactoredOperator,
+        step: Tensor,
+        krylov: Krylov,
+        num_eigenpairs: int,
+        block_size: int,
+        max_steps: int,
+        seed: Tensor | int,
+    ) -> tuple[Tensor, Krylov, _Ritz]:
+        """Takes steps until half of the matrices have converged, or no step is left."""
+        each = operator
+        if block_size > 1:  # One pass of a larger batch is quicker than many passes.
+            each = operator.restrict(tf.repeat(tf.range(operator.batch_size), block_size))
+
+        def worthwhile(step: Tensor, krylov: Krylov, ritz: _Ritz) -> Tensor:
+            num_open = tf.reduce_sum(tf.cast(~ritz.done, tf.int32))
+            return (step <= max_steps) & (2 * num_open > tf.size(ritz.done))
+
+        def take_step(step: Tensor, krylov: Krylov, ritz: _Ritz) -> tuple[Tensor, Krylov, _Ritz]:
+            krylov = bidiagonalize(operator, each, step, krylov, seed, block_size)
+            found, errors = _rayleigh_ritz(operator, step, krylov, num_eigenpairs, block_size)
+            # A small error says that there is such an eigenvalue, not that none above it hides.
+            least = 2 if num_eigenpairs == 1 else 2 * num_eigenpairs + 2
+            believed_from = tf.minimum(
+                tf.maximum(operator.least_dimension(), least), (max_steps + 1) * block_size
+            )
+            believed = (step > 0) & ((step + 1) * block_size >= believed_from)
+            accurate = all_converged(errors, found.values, self.tolerance)
+            kept = _keep(ritz, found._replace(done=accurate & believed))
+            # The matrices of a round are all multiplied until it ends.
+            return step + 1, krylov, kept._replace(count=found.count)
+
+        ritz = _no_pairs(operator, num_eigenpairs)
+        return tf.while_loop(
+            worthwhile,
+            take_step,
+            (step, krylov, ritz),
+            shape_invariants=(tf.TensorShape([]), _growing_shapes(operator), _batch_shapes(ritz)),
         )
 
     def _block_size(self, num_eigenpairs: int, rank_bound: int) -> int:
@@ -276,6 +321,9 @@ def _rayleigh_ritz(
         tf.ensure_shape(vectors, [None, num_eigenpairs, operator.dim]),
         residuals + rounding,
         tf.fill([operator.batch_size], False),
+        # Each step costs a block of each of two products, the first one (which has no v yet) of one.
+        tf.fill([operator.batch_size], block_size * (2 * step + 1)),
+        operator.log_scale,
     )
     return ritz, errors
 
@@ -341,7 +389,24 @@ def _no_pairs(operator: FactoredOperator, num_eigenpairs: int) -> _Ritz:
         tf.zeros(tf.stack([batch_size, num_eigenpairs, operator.dim]), operator.dtype),
         values,
         tf.zeros([batch_size], tf.bool),
+        tf.zeros([batch_size], tf.int32),
+        tf.zeros([batch_size], tf.float64),
     )
+
+
+def _growing_shapes(operator: FactoredOperator) -> Krylov:
+    """Returns shapes in which the numbers of matrices and of steps may change."""
+    return Krylov(
+        tf.TensorShape([None, None, operator.factor_dim]),
+        tf.TensorShape([None, None, operator.dim]),
+        tf.TensorShape([None, None, None]),
+        tf.TensorShape([None]),
+    )
+
+
+def _batch_shapes(ritz: _Ritz) -> _Ritz:
+    """Returns shapes in which the number of matrices may change."""
+    return _Ritz(*(tf.TensorShape([None, *tensor.shape[1:]]) for tensor in ritz))
 
 
 @dataclasses.dataclass(frozen=True)
