@@ -865,7 +865,7 @@ def test_fisher_and_softmax_detectors_on_mnist(classifier, sample, tmp_path):
 def test_detector_aware_attack_gets_past_the_detector_that_it_knows(classifier, sample):
     def aware(detector, labelled, images, labels):
         stand_in = surrogate_of(detector, labelled, "naive_bayes")
-        return kf.attacks.DetectorAware(stand_in, epsilon=4.0)(detector.classifier, images, labels)
+        return kf.adaptive.DetectorAware(stand_in, epsilon=4.0)(detector.classifier, images, labels)
 
     detectors = {"softmax": kf.detectors.SoftmaxDetector(classifier, head="gaussian_nb")}
     attacks = {"PGD": kf.attacks.PGD(epsilon=4.0)}

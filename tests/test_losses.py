@@ -12,7 +12,6 @@ from keras import layers
 
 import keras_fisher as kf
 from keras_fisher import testing
-from keras_fisher.classifiers import Target
 from keras_fisher.losses import FisherRegularizer
 
 PENALTIES = ("spectral_norm", "trace", "kl")
@@ -52,7 +51,7 @@ def pixels() -> np.ndarray:
 
 
 def per_image(regularizer: FisherRegularizer, model: keras.Model, images: np.ndarray, step=0) -> np.ndarray:
-    return regularizer.per_image(kf.Classifier(model), tf.constant(images), step).numpy()
+    return regularizer.per_image(kf.Classifier(model).target, tf.constant(images), step).numpy()
 
 
 def top_eigenvalues(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -188,7 +187,7 @@ def test_the_penalty_is_the_weighted_mean_over_the_images(penalty, double, pixel
     assert found.dtype == tf.float64
     np.testing.assert_allclose(found, 0.3 * single.mean(), rtol=1e-12)
     classifier = kf.Classifier(double)
-    target = Target(classifier.target.logits, 4, classifier.bounds)
+    target = classifier.target
     for model in (classifier, target):
         np.testing.assert_allclose(FisherRegularizer(0.3, penalty)(model, pixels), found, rtol=1e-12)
 

@@ -48,12 +48,12 @@ def test_silence_is_the_default(moves, classifier, images, capsys):
 @pytest.mark.parametrize(
     "attack",
     [
-        kf.attacks.BIM(epsilon=0.1, steps=4),
-        kf.attacks.DeepFool(steps=4, relaxation=0.01),
+        kf.attacks.BIM(epsilon=0.1, steps=20),
+        kf.attacks.DeepFool(steps=20, relaxation=0.01),
         kf.attacks.CarliniWagner(steps=2, binary_search_steps=4),
     ],
 )
-def test_long_attacks_move_their_bar_from_step_to_step(attack, moves, classifier, images):
+def test_long_attacks_move_their_bar_on_the_way(attack, moves, classifier, images):
     attack(classifier, images[:2], progress=True)
     assert len(moves) >= 4
     assert moves == sorted(moves)

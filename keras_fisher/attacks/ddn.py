@@ -20,6 +20,8 @@ from keras_fisher.typing import Tensor
 
 #: Length of the last step relative to that of the first, which is the range of the pixels.
 _LAST_STEP = 0.01
+#: Pixels up to here, and ranges down to its inverse, have squares that float32 can hold.
+_ORDINARY = 1e9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,15 +67,15 @@ class DDN(MinimumNormAttack):
     def search(self, classifier: Classifier, batch: Batch) -> Attempt:
         goal, unit_length = batch.goal, pixel_range(classifier.bounds)
         radius = unit_length if self.initial_norm is None else self.initial_norm
-        numbers = (
-            np.int32(self.steps),
-            *(np.float64(number) for number in (unit_length, radius, self.gamma)),
-        )
-        settings = {"kind": goal.kind, "bounds": self.limits(classifier.bounds)}
+        numbers = (np.int32(self.steps), *(np.float64(part) for part in (unit_length, radius, self.gamma)))
+        # The squares of ordinary pixels can be summed in float32, which is seven times as quick.
+        is_ordinary = classifier.bounds is not None and np.abs(classifier.bounds).max() < _ORDINARY
+        dtype = classifier.image_dtype if is_ordinary and unit_length > 1 / _ORDINARY else tf.float64
+        settings = {"kind": goal.kind, "bounds": self.limits(classifier.bounds), "dtype": dtype}
         tensors = (batch.images, goal.labels, goal.targets, *numbers)
         images, best = classifier.run(_search, *tensors, **settings)
         # Where the last step has led.
-        _, best = _look(goal, batch.images, images, logits_of(classifier, images), best)
+        _, best = _look(goal, batch.images, images, logits_of(classifier, images), best, dtype)
         return best._replace(num_iterations=np.full(len(batch), self.steps))
 
 
@@ -89,6 +91,7 @@ def _search(
     *,
     kind: str,
     bounds: Bounds | None,
+    dtype: tf.DType,
 ) -> tuple[Tensor, Attempt]:
     """Returns where the last step has led, and the best before."""
     goal = Goal(labels, targets, kind)
@@ -99,13 +102,13 @@ def _search(
 
     def advance(step: Tensor, images: Tensor, radius: Tensor, best: Attempt) -> tuple:
         gradients, logits = loss_gradient(target, images, goal.classes)
-        is_fooled, best = _look(goal, origins, images, logits, best)
+        is_fooled, best = _look(goal, origins, images, logits, best, dtype)
         phase = math.pi * tf.cast(step, tf.float64) / tf.cast(steps, tf.float64)
         length = first_step * (_LAST_STEP + (1 - _LAST_STEP) * 0.5 * (1 + tf.cos(phase)))
         lengths = tf.fill(tf.shape(labels), goal.sign * length)
         offsets = images - origins + scaled(gradients, lengths)
         radius = tf.minimum(radius * tf.where(is_fooled, 1 - gamma, 1 + gamma), farthest)
-        images = clip_to(bounds, origins + scaled(offsets, radius))
+        images = clip_to(bounds, origins + scaled(offsets, radius, dtype))
         return step + 1, tf.ensure_shape(images, origins.shape), radius, best
 
     radius = tf.fill(tf.shape(labels), initial_norm)
@@ -116,10 +119,10 @@ def _search(
 
 
 def _look(
-    goal: Goal, origins: Tensor, images: Tensor, logits: Tensor, best: Attempt
+    goal: Goal, origins: Tensor, images: Tensor, logits: Tensor, best: Attempt, dtype: tf.DType
 ) -> tuple[Tensor, Attempt]:
     """Returns where the images fool the net (n,), and the best with these offered to it."""
     predictions, missing = answers(logits), goal.missing(logits)
     is_fooled = goal.is_reached(predictions) & (missing < 0)
-    cost = tf.where(is_fooled, norms(images - origins), missing)
+    cost = tf.where(is_fooled, norms(images - origins, dtype), missing)
     return is_fooled, best.offer(images, predictions, is_fooled, cost)

@@ -120,10 +120,11 @@ def find_directions(
         sides = ", ".join(str(side) for side in images.shape[1:])
         rule = f"return (n, {sides}) or (n, m, {sides})"
         raise ValueError(message("direction", rule, tuple(directions.shape)))
-    # A net may have infinite slopes: no direction is better than a wrong one.
-    pixels = list(range(2, directions.shape.rank))
-    mask = tf.math.is_finite(tf.reduce_sum(directions, axis=pixels, keepdims=True))
-    directions = tf.where(mask, directions, tf.zeros_like(directions))
+    # A net may have infinite slopes: no direction is better than a wrong one. `unit` sees to it itself.
+    if direction not in (loss_ascent_direction, float32_loss_ascent_direction, random_direction):
+        pixels = list(range(2, directions.shape.rank))
+        mask = tf.math.is_finite(tf.reduce_sum(directions, axis=pixels, keepdims=True))
+        directions = tf.where(mask, directions, tf.zeros_like(directions))
     return Found(
         directions,
         target.logits(images) if logits is None else logits,
@@ -143,7 +144,8 @@ def find_direction(
     if found.directions.shape[1] != 1:
         rule = "return one direction for an image in an iterative attack"
         raise ValueError(message("direction", rule, found.directions.shape[1]))
-    return goal.sign * found.directions[:, 0], found.logits
+    directions = found.directions[:, 0]
+    return (directions if goal.sign > 0 else -directions), found.logits
 
 
 def stages(direction: Direction, num_classes: int) -> list[Direction]:

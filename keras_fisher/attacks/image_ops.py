@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
@@ -32,20 +34,22 @@ def free_pixels(bounds: Bounds | None, images: Tensor, directions: Tensor) -> Te
     return tf.where(is_held, tf.zeros_like(directions), directions)
 
 
-def norms(images: Tensor) -> Tensor:
-    """Returns (n,) float64 l2 norms."""
-    flat = tf.cast(tf.reshape(images, [tf.shape(images)[0], -1]), tf.float64)
-    return tf.sqrt(tf.einsum("nd,nd->n", flat, flat))
+def norms(images: Tensor, dtype: Any = tf.float64) -> Tensor:
+    """Returns (n,) float64 l2 norms; squares are summed in `dtype`."""
+    flat = tf.cast(tf.reshape(images, [tf.shape(images)[0], -1]), dtype)
+    return tf.sqrt(tf.cast(tf.reduce_sum(tf.square(flat), axis=-1), tf.float64))
 
 
 def unit(images: Tensor) -> Tensor:
-    """Returns the images at unit l2 norm; zero stays zero."""
+    """Returns the images at unit l2 norm; zero stays zero, and what is not finite becomes it."""
     return scaled(images, tf.ones(tf.shape(images)[:1], tf.float64))
 
 
-def scaled(images: Tensor, lengths: Tensor) -> Tensor:
-    """Returns the images at these l2 norms (n,) float64; zero stays zero."""
-    return images * per_image(tf.math.divide_no_nan(lengths, norms(images)), images)
+def scaled(images: Tensor, lengths: Tensor, dtype: Any = tf.float64) -> Tensor:
+    """Returns the images at these l2 norms (n,) float64; zero stays zero, what is not finite becomes it."""
+    factors = tf.math.divide_no_nan(lengths, norms(images, dtype))
+    factors = tf.where(tf.math.is_finite(factors), factors, tf.zeros_like(factors))
+    return tf.math.multiply_no_nan(images, per_image(factors, images))
 
 
 def per_image(factors: Tensor, images: Tensor) -> Tensor:
