@@ -111,8 +111,9 @@ def test_chosen_spectra_with_clusters_repeats_zeros_and_giants(name, spectrum, s
     assert (pairs.eigenvalues >= 0).all()
     assert (np.diff(pairs.eigenvalues) <= 1e-12 * max(spectrum)).all()
     # No eigenvalue is invented: none exceeds its counterpart. One that is said to have converged is right.
-    # Rows that depend on each other to 1e-7 are one to the orthonormalisation.
-    assert (pairs.eigenvalues[0] <= expected[:3] + 1e-7 * max(expected[0], 1)).all()
+    # Golub–Kahan takes rows that depend on each other to 1e-7 for one.
+    slack = 1e-7 if name == "golub_kahan" else 1e-9
+    assert (pairs.eigenvalues[0] <= expected[:3] + slack * max(expected[0], 1)).all()
     if name in {"gram", "dense"} or pairs.converged[0]:
         np.testing.assert_allclose(pairs.eigenvalues[0], expected[:3], atol=1e-6 * max(expected[0], 1e-30))
 

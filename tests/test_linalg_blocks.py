@@ -42,6 +42,12 @@ def test_the_factor_of_the_bidiagonalisation_is_r_between_the_bases(block_size):
     assert np.abs(above).max() < 1e-12
 
 
+def test_a_block_that_fills_the_space_invents_nothing():
+    # Two rows where there is room for one: the second is nothing, and not a row of rounding made long.
+    pairs = linalg.GolubKahan().solve(linalg.DenseOperator(np.diag([3.0, 2.0, 0.0])[None]), 2)
+    np.testing.assert_allclose(pairs.eigenvalues, [[3.0, 2.0]], rtol=1e-12)
+
+
 @pytest.mark.parametrize("block_size", [1, 2, 4, 9, 10])
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_every_block_size_finds_the_pairs_of_eigh(block_size, count):

@@ -83,26 +83,33 @@ def orthonormal_rows(
     """
     count, dim = rows.shape[1:]
     spare = tf.random.stateless_normal([count, dim], seed=[seed, stream], dtype=rows.dtype)
+    spare /= tf.norm(spare, axis=-1, keepdims=True)
+    # Unit vectors before what they have in common with others is taken off: what is left is measured by that.
     if basis is not None:
-        rows = orthogonalize(rows, basis)
-    rows = _whiten(rows)
+        rows = orthogonalize(normalize(rows)[0], basis)
+    rows = _whiten(rows, are_units=basis is not None)
     is_lost = tf.reduce_sum(tf.square(rows), axis=-1, keepdims=True) < _LOST
     rows = tf.where(is_lost, spare, rows)
     if basis is not None:
         rows = orthogonalize(rows, basis)
-    rows = _whiten(rows)
+    rows = _whiten(rows, are_units=True)
     if basis is None and count <= dim:  # There is room.
         return rows
     is_lost = tf.reduce_sum(tf.square(rows), axis=-1, keepdims=True) < _LOST
     return tf.where(is_lost, tf.zeros_like(rows), rows)
 
 
-def _whiten(rows: Tensor) -> Tensor:
-    """Returns L⁻¹ D rows: D makes them unit vectors, L Lᵀ is their Gram matrix then, a little enlarged."""
+def _whiten(rows: Tensor, are_units: bool) -> Tensor:
+    """Returns L⁻¹ D rows: D makes them unit vectors, L Lᵀ is their Gram matrix then, a little enlarged.
+
+    Args:
+        rows: (batch, count, dim).
+        are_units: whether they are unit vectors, or parts of such; D is one then.
+    """
     wide = tf.cast(rows, tf.float64)
     gram = tf.matmul(wide, wide, transpose_b=True)
     lengths = tf.sqrt(tf.linalg.diag_part(gram))
-    scales = divide_or_zero(tf.ones_like(lengths), lengths)
+    scales = tf.ones_like(lengths) if are_units else divide_or_zero(tf.ones_like(lengths), lengths)
     gram = scales[:, :, None] * gram * scales[:, None, :]
     # The decomposition raises an error for NaN. The rows stay NaN.
     gram = tf.where(tf.math.is_finite(gram), gram, tf.zeros_like(gram))
