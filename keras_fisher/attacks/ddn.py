@@ -65,7 +65,10 @@ class DDN(MinimumNormAttack):
     def search(self, classifier: Classifier, batch: Batch) -> Attempt:
         goal, unit_length = batch.goal, pixel_range(classifier.bounds)
         radius = unit_length if self.initial_norm is None else self.initial_norm
-        numbers = (np.int32(self.steps), *np.float64([unit_length, radius, self.gamma]))
+        numbers = (
+            np.int32(self.steps),
+            *(np.float64(number) for number in (unit_length, radius, self.gamma)),
+        )
         settings = {"kind": goal.kind, "bounds": self.limits(classifier.bounds)}
         tensors = (batch.images, goal.labels, goal.targets, *numbers)
         images, best = classifier.run(_search, *tensors, **settings)

@@ -93,7 +93,8 @@ class Network:
             remedy = "Pass the part of the model that takes floats: keras.Model(layer.output, model.output)."
             found = f"images of {', '.join(kinds)}"
             raise ValueError(message("model", "be differentiable in its images", found, remedy))
-        self._has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
+        #: Whether the model brings pixels to a range of its own.
+        self.has_rescaling = any(type(part) is keras.layers.Rescaling for part in model._flatten_layers())
         self._held: float | None = None
         self._precision = precision_of(model)
         self._trial_sides = self.image_shape
@@ -167,7 +168,7 @@ class Network:
             self.bounds,
             argument,
             self.image_dtype.as_numpy_dtype,
-            has_rescaling=self._has_rescaling,
+            has_rescaling=self.has_rescaling,
         )
 
     def batches(

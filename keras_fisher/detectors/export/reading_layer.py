@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ class ReadingLayer(keras.layers.Layer):
         num_eigenvalues: k, how many are returned.
         eigensolver: finds them, an object or its description.
         seed: of solvers that start at random.
+        lacks_second_derivative: the operation of the model that has none, see `Target`.
 
     Call arguments:
         images: (batch, h, w, c) in the dtype of the model; the batch may be empty.
@@ -51,6 +53,7 @@ class ReadingLayer(keras.layers.Layer):
         eigensolver: Solver | dict[str, Any],
         seed: int,
         *,
+        lacks_second_derivative: str | None = None,
         name: str | None = None,
     ) -> None:
         # Images reach the model as they are: another float dtype would move pixels.
@@ -63,7 +66,10 @@ class ReadingLayer(keras.layers.Layer):
         self.num_eigenvalues = num_eigenvalues
         self.eigensolver = restore(eigensolver)
         self.seed = seed
-        self._target = target_of(model, reading, self.bounds)
+        self.lacks_second_derivative = lacks_second_derivative
+        self._target = dataclasses.replace(
+            target_of(model, reading, self.bounds), lacks_second_derivative=lacks_second_derivative
+        )
 
     def call(self, images: Tensor) -> dict[str, Tensor]:
         count = tf.shape(images)[0]
@@ -99,6 +105,7 @@ class ReadingLayer(keras.layers.Layer):
             "num_eigenvalues": self.num_eigenvalues,
             "eigensolver": describe("solver", self.eigensolver),
             "seed": self.seed,
+            "lacks_second_derivative": self.lacks_second_derivative,
         }
 
     @classmethod

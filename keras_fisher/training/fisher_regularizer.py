@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import OSSA
-from keras_fisher.checks import check_integer, check_option, check_real
+from keras_fisher.checks import check_integer, check_option, check_real, message
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.solvers import FixedGolubKahan, Solver
@@ -54,7 +54,8 @@ class FisherRegularizer:
         A scalar in float64: nats for "kl", else nats per squared unit of the pixels; times the weight.
 
     Raises:
-        TypeError, ValueError: a bad argument.
+        TypeError, ValueError: a bad argument; "spectral_norm" or "trace" of a model with an operation that
+            TensorFlow has no second derivative of.
 
     Source: Zhao et al. 2019, Eq. (2) to (5); Zhang et al. 2019, "Theoretically principled trade-off between
     robustness and accuracy", Eq. (5), for the form of "kl"; Hutchinson 1990 for the trace.
@@ -98,6 +99,12 @@ class FisherRegularizer:
         random = tf.stack([tf.constant(self.seed), tf.cast(step, tf.int32)])
         if self.penalty == "kl":
             return self._divergence(target, images, random)
+        if target.lacks_second_derivative:
+            remedy = (
+                f"Of {target.lacks_second_derivative} TensorFlow has no second derivative, which this penalty "
+                "is trained by. Resize images before the model."
+            )
+            raise ValueError(message("penalty", 'be "kl" for this model', repr(self.penalty), remedy))
         operator = PullbackOperator(target, images)
         if self.penalty == "trace":
             shape = tf.stack([operator.batch_size, operator.factor_dim])
@@ -106,7 +113,6 @@ class FisherRegularizer:
         else:
             vectors = tf.stop_gradient(self._left_vectors(target, images))
         rows = operator.apply_transpose(vectors)  # Jᵀ L u
-        rows = tf.cast(rows, tf.float64)
         return tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
 
     def _left_vectors(self, target: Target, images: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Keras callbacks: adversarial training in `model.fit`, and schedules for it."""
 
-from keras_fisher.callbacks.ossa_callback import OSSACallback
-from keras_fisher.callbacks.warmup import Warmup
+from keras_fisher.training import OSSACallback, Warmup
 
 __all__ = ["OSSACallback", "Warmup"]
 

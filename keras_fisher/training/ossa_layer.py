@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -15,8 +16,8 @@ from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
-from keras_fisher.layers.training_attack import training_attack
 from keras_fisher.serialization import describe, restore
+from keras_fisher.training.training_attack import training_attack
 from keras_fisher.typing import Tensor
 
 
@@ -34,7 +35,7 @@ class OSSALayer(keras.layers.Layer):
 
     Args:
         model: a Classifier, or a Functional or Sequential keras.Model with an Input, images (batch, h, w, c)
-            → (batch, classes). The Classifier says the bounds of pixels; for a model they are [0, 1].
+            → (batch, classes).
         epsilon: l2 norm of the perturbation, before clipping to the bounds. The property of this name may be
             set between steps.
         fraction: of each batch that is perturbed, in [0, 1].
@@ -42,9 +43,8 @@ class OSSALayer(keras.layers.Layer):
         attack: another attack, with its settings but epsilon: `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`.
             None is OSSA.
         seed: of the choice of rows and of random starts.
-        bounds: lowest and highest pixel, and
-        reading: how logits are read from a keras.Model: both for a layer that is read from a file. None
-            finds out, as `Classifier` does.
+        bounds: (lowest, highest) pixel, None for any, or "auto" (default): those of the Classifier, and
+            [0, 1] for a keras.Model.
 
     Call arguments:
         images: (batch, h, w, c) within the bounds.
@@ -78,19 +78,19 @@ class OSSALayer(keras.layers.Layer):
         *,
         attack: FixedEpsilonAttack | None = None,
         seed: int = 0,
-        bounds: tuple[float, float] | None = None,
-        reading: str | None = None,
+        bounds: tuple[float, float] | str | None = "auto",
         **kwargs: Any,
     ) -> None:
+        # Of a layer that is read from a file: its model has no weights yet, and is not tried out.
+        known: dict[str, Any] | None = kwargs.pop("_known", None)
         network: Any = model
-        if reading is None:
-            if bounds is not None:
-                remedy = "Pass kf.Classifier(model, bounds=...) as the model."
-                raise ValueError(message("bounds", "be None without `reading`", bounds, remedy))
-            classifier = model if isinstance(model, Classifier) else Classifier(model)
-            network, reading, bounds = classifier.model, classifier.reading, classifier.bounds
-        if not isinstance(network, keras.Model):
-            raise TypeError(message("model", "be a keras.Model, as `reading` is given", type(model).__name__))
+        if known is None:
+            classifier = _classifier(model, bounds)
+            network, bounds = classifier.model, classifier.bounds
+            known = {
+                "reading": classifier.reading,
+                "lacks_second_derivative": classifier.target.lacks_second_derivative,
+            }
         check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
         check_integer("seed", seed, 0, 2**31 - 1)
         if (
@@ -103,8 +103,11 @@ class OSSALayer(keras.layers.Layer):
         self.attack = training_attack(attack, epsilon, solver)
         self.seed = seed
         self.model = network
-        self._reading = reading
-        self._target = target_of(network, reading, check_bounds(bounds))
+        self._known = known
+        self._target = dataclasses.replace(
+            target_of(network, known["reading"], check_bounds(bounds)),
+            lacks_second_derivative=known["lacks_second_derivative"],
+        )
         # Keras asks where it is to choose whether to compile with XLA.
         self.supports_jit = self.attack.has_static_shapes(self._target.num_classes)
         self._epsilon = self._scalar("epsilon", epsilon)
@@ -207,7 +210,7 @@ class OSSALayer(keras.layers.Layer):
             "attack": describe("attack", self.attack),
             "seed": self.seed,
             "bounds": None if bounds is None else list(bounds),
-            "reading": self._reading,
+            "_known": self._known,
         }
 
     @classmethod
@@ -226,6 +229,20 @@ class OSSALayer(keras.layers.Layer):
             # Replicas do the same with it.
             aggregation="only_first_replica",
         )
+
+
+def _classifier(model: Classifier | keras.Model, bounds: Any) -> Classifier:
+    """Returns the model as a Classifier with these bounds.
+
+    Raises:
+        ValueError: bounds that contradict those of the Classifier.
+    """
+    if not isinstance(model, Classifier):
+        return Classifier(model) if bounds == "auto" else Classifier(model, bounds=bounds)
+    if bounds != "auto" and check_bounds(bounds) != model.bounds:
+        remedy = "Leave them out, or pass the keras.Model."
+        raise ValueError(message("bounds", f"be those of the Classifier, {model.bounds}", bounds, remedy))
+    return model
 
 
 def _phases(random: Tensor) -> Tensor:

@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.batch import gather
-from keras_fisher.callbacks.class_indices import class_indices
 from keras_fisher.checks import message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.fisher import fisher_spectrum
+from keras_fisher.training.batches import class_indices
 
 #: Up to here all class gradients at once are affordable, and the answer has no blind spot.
 _MAX_EXACT_CLASSES = 64

@@ -12,19 +12,17 @@ import tensorflow as tf
 
 from keras_fisher.attacks import PGD, FixedEpsilonAttack
 from keras_fisher.attacks.attack import check_fixed_epsilon
-from keras_fisher.callbacks.best_checkpoint import BestCheckpoint
-from keras_fisher.callbacks.class_indices import class_indices
-from keras_fisher.callbacks.pixel_range import PixelRange
-from keras_fisher.callbacks.robust_validation import RobustValidation
-from keras_fisher.callbacks.step_swap import Step, StepSwap
-from keras_fisher.callbacks.with_inputs import with_inputs
-from keras_fisher.checks import check_integer, check_option, check_real, message
+from keras_fisher.checks import check_integer, check_option, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
-from keras_fisher.layers import OSSALayer
-from keras_fisher.layers.training_attack import training_attack
-from keras_fisher.losses import FisherRegularizer
+from keras_fisher.training.batches import PixelRange, class_indices, with_inputs
+from keras_fisher.training.best_checkpoint import BestCheckpoint
+from keras_fisher.training.fisher_regularizer import FisherRegularizer
+from keras_fisher.training.ossa_layer import OSSALayer
+from keras_fisher.training.robust_validation import RobustValidation
+from keras_fisher.training.step_swap import Step, StepSwap
+from keras_fisher.training.training_attack import training_attack
 from keras_fisher.typing import Tensor
 
 #: A number, or a function from the epoch, counted from 0, to one.
@@ -90,6 +88,7 @@ class OSSACallback(keras.callbacks.Callback):
         True
     """
 
+    @suggests_keywords
     def __init__(
         self,
         epsilon: Schedule = 1.5,
@@ -134,6 +133,7 @@ class OSSACallback(keras.callbacks.Callback):
         # Made when a fit begins, and kept for the next one of the same model.
         self._net: Any = None
         self._settings: Any = None
+        self._seen: Any = None  # the validation data that the rest was made for
         self._classifier: Any = None
         self._layer: Any = None
         self._swap: Any = None
@@ -152,9 +152,10 @@ class OSSACallback(keras.callbacks.Callback):
         fraction = max([self._fraction_at(epoch) for epoch in epochs] or [0.0])
         self._plan = Plan(max(epsilons) or 1.0, fraction, self.validation_attack or PGD(epsilons[-1] or 1.0))
         settings = (fraction, self.attack, self.solver, self.seed, self.bounds, self.from_logits)
-        settings = (*settings, self.regularizer, id(self.validation_data))
-        if self._net is not model or self._settings != settings:
-            self._net, self._settings = model, settings
+        settings = (*settings, self.regularizer)
+        is_same = self._settings == settings and self._seen is self.validation_data
+        if self._net is not model or not is_same:
+            self._net, self._settings, self._seen = model, settings, self.validation_data
             self._classifier, self._layer, self._validation = None, None, None
             self._swap = StepSwap(model, self._adversarial)
         if model.built:
@@ -226,7 +227,7 @@ class OSSACallback(keras.callbacks.Callback):
                     attack=self.attack,
                     seed=self.seed,
                 )
-            self._pixels = PixelRange(model.distribute_strategy, self.bounds)
+            self._pixels = PixelRange(model.distribute_strategy, self.bounds, self._classifier.has_rescaling)
         if model.jit_compile and not self._layer.supports_jit:
             remedy = 'Use solver="auto", or model.compile(..., jit_compile=False).'
             raise ValueError(message("solver", "have static shapes for XLA", repr(self.solver), remedy))

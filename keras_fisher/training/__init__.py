@@ -1,0 +1,12 @@
+"""Adversarial training: public as `kf.layers.OSSALayer`, `kf.callbacks` and `kf.losses`."""
+
+from keras_fisher.training.fisher_regularizer import FisherRegularizer
+from keras_fisher.training.ossa_callback import OSSACallback
+from keras_fisher.training.ossa_layer import OSSALayer
+from keras_fisher.training.warmup import Warmup
+
+__all__ = ["FisherRegularizer", "OSSACallback", "OSSALayer", "Warmup"]
+
+
+def __dir__() -> list[str]:
+    return __all__
