@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from keras_fisher.attacks.graph_target import GraphTarget
 
 import keras_fisher as kf
 from keras_fisher import testing
@@ -188,7 +187,7 @@ def test_the_penalty_is_the_weighted_mean_over_the_images(penalty, double, pixel
     assert found.dtype == tf.float64
     np.testing.assert_allclose(found, 0.3 * single.mean(), rtol=1e-12)
     classifier = kf.Classifier(double)
-    target = GraphTarget(classifier.parameters, 4, classifier.bounds)
+    target = classifier.target
     for model in (classifier, target):
         np.testing.assert_allclose(FisherRegularizer(0.3, penalty)(model, pixels), found, rtol=1e-12)
 

@@ -1,16 +1,20 @@
-"""Attacks inside of a graph, as training uses them, against calls on arrays and against closed forms."""
+"""Attacks in a graph, as training uses them, against calls on arrays and against closed forms."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from keras import layers
-from keras_fisher.attacks.graph_target import GraphTarget
 
 import keras_fisher as kf
 from keras_fisher import testing
+from keras_fisher.attacks.image_ops import seeds_of_images
+from keras_fisher.attacks.iterative_attack import _start
+from keras_fisher.classifiers import Target
 
 #: Attacks whose answer for an image does not depend on its place in the batch.
 PLACELESS = {
@@ -19,8 +23,12 @@ PLACELESS = {
     "ossa": lambda **options: kf.attacks.OSSA(**options),
     "ossa_best_of_3": lambda **options: kf.attacks.OSSA(num_eigenvectors=3, solver="exact", **options),
     "bim": lambda **options: kf.attacks.BIM(steps=4, **options),
+    "iterative_ossa": lambda **options: kf.attacks.IterativeOSSA(steps=4, **options),
 }
-ATTACKS = PLACELESS | {"pgd": lambda **options: kf.attacks.PGD(steps=4, **options)}
+ATTACKS = PLACELESS | {
+    "pgd": lambda **options: kf.attacks.PGD(steps=4, **options),
+    "noise": lambda **options: kf.attacks.RandomNoise(**options),
+}
 SEED = tf.constant([3, 5])
 
 
@@ -56,11 +64,12 @@ def labels(double, pixels) -> np.ndarray:
 
 
 def perturb(attack, classifier, images, classes, epsilon, seed=SEED) -> np.ndarray:
-    """Calls `perturb_tensor` with arrays; one epsilon stands for all images."""
+    """Calls `perturb` with arrays; one epsilon stands for all images."""
+    target = classifier if isinstance(classifier, Target) else classifier.target
     images = tf.convert_to_tensor(images)
     classes = None if classes is None else tf.convert_to_tensor(classes)
     epsilon = tf.constant(np.broadcast_to(epsilon, len(images)), tf.float64)
-    return attack.perturb_tensor(classifier, images, classes, epsilon, seed).numpy()
+    return attack.perturb(target, images, classes, epsilon, seed).numpy()
 
 
 def flat(array: np.ndarray) -> np.ndarray:
@@ -82,10 +91,6 @@ def gradient(model: keras.Model, images: np.ndarray, classes: np.ndarray) -> np.
     return tape.gradient(loss, images).numpy()
 
 
-def subclasses(cls: type) -> list[type]:
-    return [cls, *(deeper for sub in cls.__subclasses__() for deeper in subclasses(sub))]
-
-
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize("name", ["fgm", "fgm_float32", "ossa_exact", "ossa_best_of_3"])
 def test_one_step_on_tensors_is_the_call_on_arrays(name, clip, double, pixels, labels):
@@ -95,17 +100,6 @@ def test_one_step_on_tensors_is_the_call_on_arrays(name, clip, double, pixels, l
     # float64, one order of operations or another. An OSSA of the other sign would differ by twice its step.
     np.testing.assert_allclose(perturb(attack, double, pixels, labels, 0.7), expected, atol=1e-10)
     assert np.abs(expected - pixels).max() > 0.05
-
-
-@pytest.mark.parametrize("name", ["fgm", "ossa_exact"])
-def test_one_step_on_tensors_of_a_float32_net_is_the_call_on_arrays(name, pixels, labels):
-    classifier = kf.Classifier(small_net("float32"))
-    images = pixels.astype(np.float32)
-    attack = kf.attacks.FGM(0.7) if name == "fgm" else kf.attacks.OSSA(0.7, solver="exact")
-    moved = perturb(attack, classifier, images, labels, 0.7)
-    assert moved.dtype == np.float32
-    # Directions of a float32 net are right to some 1e-5: eigenvectors by eigenvalue gaps of a tenth and more.
-    np.testing.assert_allclose(moved, attack(classifier, images, labels).images, atol=5e-5)
 
 
 def test_ossa_in_training_solves_with_few_steps_for_nearly_the_same_direction(lenet, images):
@@ -161,34 +155,6 @@ def test_ossa_goes_along_the_top_eigenvector_to_the_end_where_the_label_is_less_
     np.testing.assert_allclose(moved, expected, atol=1e-9)
 
 
-class TwoBumps(layers.Layer):
-    """Three logits of a one-pixel image in [−1, 1]: the label is least likely at −1, but errs only at +1."""
-
-    def call(self, inputs):
-        x = keras.ops.reshape(inputs, (-1, 1))
-        down, up = keras.ops.relu(-x), keras.ops.relu(x)
-        # At −1: 2, 1.9, 1.9 (p = 0.36, and right). At +1: 2, 2.2, −9 (p = 0.45, and wrong). At 0: 2, 0, 0.
-        slope = 0.1 * x
-        return keras.ops.concatenate(
-            [2.0 + 0.0 * x, 1.9 * down + 2.1 * up + slope * up, 1.9 * down - 9.0 * up + slope], axis=-1
-        )
-
-
-def test_a_success_is_taken_before_a_failure_of_lower_probability():
-    inputs = keras.Input((1, 1, 1), dtype="float64")
-    classifier = kf.Classifier(
-        keras.Model(inputs, TwoBumps(dtype="float64")(inputs)), from_logits=True, bounds=(-1.0, 1.0)
-    )
-    # The slope at 0 is that of one side; a start just off it sees the metric.
-    image = np.full((1, 1, 1, 1), 0.01)
-    low, high = (log_p(classifier, np.full((1, 1, 1, 1), end), np.array([0])).item() for end in (-0.99, 1.0))
-    assert low < high
-    for classes in (None, np.array([0])):
-        moved = perturb(kf.attacks.OSSA(solver="exact"), classifier, image, classes, 1.0)
-        assert moved.item() == pytest.approx(1.0)
-    assert kf.attacks.OSSA(1.0, solver="exact")(classifier, image).images.item() == pytest.approx(1.0)
-
-
 def test_ossa_of_three_eigenvectors_takes_the_best_of_six_ends(double):
     pixels = np.random.default_rng(2).uniform(size=(300, 6, 6, 1))
     labels = np.arange(300) % 4  # Mostly wrong from the start: the least probability decides.
@@ -202,15 +168,6 @@ def test_ossa_of_three_eigenvectors_takes_the_best_of_six_ends(double):
     best = np.lexsort((odds, ~fooled), axis=0)[0]
     assert np.sum(best >= 2) > 10  # Not always the top eigenvector.
     np.testing.assert_allclose(moved, ends[best, np.arange(300)], atol=1e-9)
-
-
-def test_ossa_of_the_second_eigenvector_moves_along_that(double, pixels):
-    moved = perturb(kf.attacks.OSSA(eigenvector=2, solver="exact", clip=False), double, pixels, None, 0.7)
-    vectors = flat(
-        kf.fisher_spectrum(double, pixels, num_eigenpairs=2, solver="dense").eigenvectors[:, 1].copy()
-    )
-    inner = np.sum((flat(moved) - flat(pixels)) * vectors, axis=-1)
-    np.testing.assert_allclose(np.abs(inner), 0.7, rtol=1e-9)
 
 
 def test_two_linear_classes_are_moved_along_the_difference_of_their_weights(pixels):
@@ -299,7 +256,7 @@ def test_images_with_epsilon_zero_are_not_moved_by_one_bit(name, double, pixels,
     np.testing.assert_array_equal(single[::2], images[::2])
 
 
-@pytest.mark.parametrize("name", ATTACKS)
+@pytest.mark.parametrize("name", [name for name in ATTACKS if name != "noise"])  # which reads no labels
 def test_without_classes_the_answers_of_the_net_are_made_unlikely(name, double, pixels, labels):
     attack = ATTACKS[name]()
     own = perturb(attack, double, pixels, double.predict(pixels), 0.7)
@@ -318,6 +275,12 @@ def test_a_batch_is_moved_as_its_images_one_by_one(name, double, pixels, labels)
         np.testing.assert_allclose(one, together[alone], atol=1e-10)
 
 
+def test_pgd_without_a_random_start_is_bim(double, pixels, labels):
+    pgd, bim = kf.attacks.PGD(steps=4, random_start=False), kf.attacks.BIM(steps=4)
+    found, expected = (perturb(attack, double, pixels, labels, 0.7) for attack in (pgd, bim))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_pgd_starts_at_random_by_its_seed(double, pixels, labels):
     attack = kf.attacks.PGD(steps=3, clip=False)
     first = perturb(attack, double, pixels, labels, 0.7, tf.constant([1, 2]))
@@ -330,46 +293,44 @@ def test_pgd_starts_at_random_by_its_seed(double, pixels, labels):
     np.testing.assert_array_equal(perturb(attack, double, pixels, labels, 0.7, seed), first)
 
 
-def test_pgd_without_a_random_start_is_bim(double, pixels, labels):
-    pgd, bim = kf.attacks.PGD(steps=4, random_start=False), kf.attacks.BIM(steps=4)
-    np.testing.assert_array_equal(
-        perturb(pgd, double, pixels, labels, 0.7), perturb(bim, double, pixels, labels, 0.7)
-    )
+def starts(images: tf.Tensor, epsilon: tf.Tensor) -> np.ndarray:
+    """Where PGD starts in training with `SEED`, within [0, 1]."""
+
+    @tf.function
+    def run(images, epsilon):
+        seeds = seeds_of_images(SEED, images)
+        return _start(None, images, seeds, epsilon, tf.constant(0), bounds=(0.0, 1.0))
+
+    return run(images, epsilon).numpy()
 
 
-def test_starts_of_pgd_fill_the_ball_uniformly(double):
+def test_starts_of_pgd_fill_the_ball_uniformly():
     # A tiny image, so that the radius is not always nearly epsilon: P(radius < r) = (r / epsilon)².
     images = tf.fill([4000, 1, 2, 1], tf.constant(0.5, tf.float64))
     epsilon = tf.fill([4000], tf.constant(0.3, tf.float64))
-    starts = kf.attacks.PGD().start_tensor(double, images, epsilon, SEED).numpy()
-    offsets = flat(starts) - 0.5
+    offsets = flat(starts(images, epsilon)) - 0.5
     radii = np.sort(np.linalg.norm(offsets, axis=-1))
     assert radii.max() <= 0.3 * (1 + 1e-12)
     # Kolmogorov–Smirnov: 1.95 / √n is exceeded once in a thousand draws, and the seed is fixed.
     assert np.abs(np.square(radii / 0.3) - np.arange(1, 4001) / 4000).max() < 1.95 / np.sqrt(4000)
     angles = np.sort(np.arctan2(offsets[:, 1], offsets[:, 0]) / (2 * np.pi) + 0.5)
     assert np.abs(angles - np.arange(1, 4001) / 4000).max() < 1.95 / np.sqrt(4000)
-    at_corner = kf.attacks.PGD().start_tensor(double, tf.zeros_like(images), epsilon, SEED).numpy()
+    at_corner = starts(tf.zeros_like(images), epsilon)
     assert at_corner.min() == 0.0
 
 
 def test_pgd_goes_from_its_start_as_bim_does(double, pixels, labels):
     attack = kf.attacks.PGD(steps=3)
     epsilon = tf.fill([16], tf.constant(0.7, tf.float64))
-    start = attack.start_tensor(double, tf.constant(pixels), epsilon, SEED).numpy()
+    start = starts(tf.constant(pixels), epsilon)
     expected = bim_by_hand(double, pixels, labels, 0.7, 2.5 * 0.7 / 3, 3, True, start)
     np.testing.assert_allclose(perturb(attack, double, pixels, labels, 0.7), expected, atol=1e-10)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_a_graph_target_is_moved_as_its_classifier(name, double, pixels, labels):
-    target = GraphTarget(double.parameters, double.num_classes, double.bounds)
+def test_without_bounds_nothing_is_clipped(name, double, pixels, labels):
     attack = ATTACKS[name]()
-    np.testing.assert_array_equal(
-        perturb(attack, target, pixels, labels, 0.7), perturb(attack, double, pixels, labels, 0.7)
-    )
-    # Without bounds nothing is clipped, though the attack would.
-    unbounded = GraphTarget(double.parameters, double.num_classes, None)
+    unbounded = dataclasses.replace(double.target, bounds=None)
     moved = perturb(attack, unbounded, pixels, labels, 2.0)
     assert moved.min() < 0.0 or moved.max() > 1.0
 
@@ -382,7 +343,7 @@ def test_a_graph_of_any_batch_size_gives_the_eager_images(name, double, pixels, 
 
     @tf.function(input_signature=[image, tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.float64)])
     def graph(images, classes, epsilon):
-        moved = attack.perturb_tensor(double, images, classes, epsilon, SEED)
+        moved = attack.perturb(double.target, images, classes, epsilon, SEED)
         assert moved.shape.as_list() == [None, 6, 6, 1]
         return moved
 
@@ -399,7 +360,7 @@ def test_attacks_compiled_by_xla_give_the_eager_images(name, pixels):
 
     @tf.function(jit_compile=True)
     def compiled(images):
-        return attack.perturb_tensor(classifier, images, labels, epsilon, SEED)
+        return attack.perturb(classifier.target, images, labels, epsilon, SEED)
 
     moved = compiled(tf.constant(pixels)).numpy()
     np.testing.assert_array_equal(moved[0], pixels[0])
@@ -412,30 +373,25 @@ def test_attacks_compiled_by_xla_give_the_eager_images(name, pixels):
         np.testing.assert_allclose(moved, expected, atol=1e-9)
 
 
-def test_the_attacks_that_work_on_tensors_are_fgm_ossa_bim_and_pgd():
+def test_every_attack_with_an_epsilon_works_in_training_but_those_that_need_a_target():
     exported = [getattr(kf.attacks, name) for name in kf.attacks.__all__]
     exported = [cls for cls in exported if isinstance(cls, type) and issubclass(cls, kf.attacks.Attack)]
-    able = {cls.__name__ for cls in exported if getattr(cls, "works_on_tensors", False)}
-    assert able == {"FGM", "OSSA", "BIM", "PGD"}
-    # No subclass within the library inherits the promise unawares.
-    inside = [cls for cls in subclasses(kf.attacks.Attack) if cls.__module__.startswith("keras_fisher.")]
-    assert {cls.__name__ for cls in inside if getattr(cls, "works_on_tensors", False)} == able
+    fixed = {cls.__name__ for cls in exported if issubclass(cls, kf.attacks.FixedEpsilonAttack)}
+    able = {cls.__name__ for cls in exported if getattr(cls, "works_in_training", False)}
+    assert fixed - able == {"FixedEpsilonAttack", "OTCM", "IterativeOTCM"}
+    assert able <= fixed
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        name
-        for name in kf.attacks.__all__
-        if isinstance(getattr(kf.attacks, name), type)
-        and issubclass(getattr(kf.attacks, name), kf.attacks.FixedEpsilonAttack)
-        and not getattr(kf.attacks, name).works_on_tensors
-        and not getattr(getattr(kf.attacks, name), "__abstractmethods__", None)
-    ],
-)
-def test_an_attack_that_does_not_work_on_tensors_says_so(name, double, pixels):
-    with pytest.raises(NotImplementedError, match=f"{name} does not work on tensors"):
-        perturb(getattr(kf.attacks, name)(), double, pixels, None, 0.5)
+@pytest.mark.parametrize("make", [kf.attacks.OTCM, kf.attacks.IterativeOTCM])
+def test_an_attack_that_needs_a_target_is_refused_in_training(make):
+    with pytest.raises(ValueError, match=f"`attack` must be one of .*, got {make.__name__}"):
+        kf.layers.OSSALayer(small_net("float32"), attack=make())
+
+
+@pytest.mark.parametrize("attack", [kf.attacks.PGD(epsilon=1.0), kf.attacks.FGM(epsilon=1.0)])
+def test_an_epsilon_that_contradicts_the_layers_is_refused_though_it_is_a_default(attack):
+    with pytest.raises(ValueError, match="`attack` must agree with `epsilon` = 1"):
+        kf.layers.OSSALayer(small_net("float32"), epsilon=1.5, attack=attack)
 
 
 def test_a_sampled_solver_is_refused_in_training(double, pixels):
