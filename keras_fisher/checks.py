@@ -185,10 +185,12 @@ def suggests_keywords(function: Callable[_Parameters, _Result]) -> Callable[_Par
         TypeError: `attack` must be given arguments that it has, got eps. Did you mean `epsilon`?
     """
     signature = inspect.signature(function)
+    # Of a method `__init__` the class is meant.
+    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.wraps(function)
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        check_keywords(function.__name__, kwargs, signature)
+        check_keywords(owner, kwargs, signature)
         return function(*args, **kwargs)
 
     return checked

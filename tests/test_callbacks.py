@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import zipfile
 
 import keras
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 import tensorflow as tf
 
 import keras_fisher as kf
-from keras_fisher.callbacks.class_indices import class_indices
+from keras_fisher.training.batches import class_indices
+from keras_fisher.training.best_checkpoint import BestCheckpoint
 
 EPSILON = 0.7
 FAST_PGD = kf.attacks.PGD(0.5, steps=3)
@@ -283,7 +285,7 @@ def test_the_checkpoint_holds_the_best_epoch(data, tmp_path):
         EPSILON, attack=FAST, validation_data=data, validation_attack=kf.attacks.FGM(0.4), checkpoint=path
     )
     history = fit(compiled(net()), data, callback, epochs=6).history["val_robust_accuracy"]
-    stored = json.loads(path.with_suffix(".json").read_text())
+    stored = BestCheckpoint(path).details()
     assert stored == {
         "epoch": int(np.argmax(history)),
         "name": "val_robust_accuracy",
@@ -291,15 +293,20 @@ def test_the_checkpoint_holds_the_best_epoch(data, tmp_path):
     }
     again = keras.models.load_model(path)
     assert 1 - kf.attacks.FGM(0.4)(again, *data).success.mean() == pytest.approx(max(history))
-    assert {file.name for file in tmp_path.iterdir()} == {"best.keras", "best.json"}
+    # One file, so that a kill cannot part the two.
+    assert {file.name for file in tmp_path.iterdir()} == {"best.keras"}
 
 
 def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path):
     path = tmp_path / "best.keras"
     settings = {"validation_data": data, "validation_attack": kf.attacks.FGM(0.4), "checkpoint": path}
     fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
-    details = json.loads(path.with_suffix(".json").read_text()) | {"value": 2.0}
-    path.with_suffix(".json").write_text(json.dumps(details))
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["keras_fisher_best.json"] = json.dumps(BestCheckpoint(path).details() | {"value": 2.0}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
     before = path.read_bytes()
     fit(
         compiled(net()),
@@ -310,7 +317,7 @@ def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path)
     )
     assert path.read_bytes() == before
     fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
-    assert json.loads(path.with_suffix(".json").read_text())["value"] <= 1
+    assert BestCheckpoint(path).details()["value"] <= 1
 
 
 class Interruption(keras.callbacks.Callback):

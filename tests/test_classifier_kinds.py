@@ -269,7 +269,8 @@ def test_a_net_that_no_size_fits_is_refused_in_our_words():
 
 
 def test_a_fixed_batch_is_refused_with_a_remedy(tmp_path):
-    model = keras.Sequential([keras.Input(batch_shape=(5, *SHAPE)), layers.Flatten(), dense()])
+    images = keras.Input(batch_shape=(5, *SHAPE))
+    model = keras.Model(images, dense()(ops.reshape(images, (5, 64))))
     with pytest.raises(ValueError, match=r"keras\.Input\(shape\), without batch_size"):
         kf.Classifier(model)
 

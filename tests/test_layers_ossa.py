@@ -344,7 +344,7 @@ def test_a_batch_of_one_and_of_none_pass():
         ),
         ({"attack": kf.attacks.FGM(targeted=True)}, ValueError, "`attack` must be untargeted in training"),
         (
-            {"attack": kf.attacks.FGM(epsilon=0.3)},
+            {"epsilon": 1.5, "attack": kf.attacks.FGM(epsilon=0.3)},
             ValueError,
             r"`attack` must agree with `epsilon` = 1.5 .*, got FGM\(epsilon=0.3\). Leave",
         ),
@@ -353,8 +353,6 @@ def test_a_batch_of_one_and_of_none_pass():
             ValueError,
             '`solver` must be "auto" beside an attack',
         ),
-        ({"bounds": (0.0, 255.0)}, ValueError, r"Pass kf.Classifier\(model, bounds=...\)"),
-        ({"reading": "logits"}, ValueError, "`reading` must be one of"),
     ],
 )
 def test_bad_argument_is_refused(arguments, error, text):
@@ -363,6 +361,42 @@ def test_bad_argument_is_refused(arguments, error, text):
 
 
 def test_no_model_is_refused():
-    for settings in ({}, {"reading": "as_is"}):
-        with pytest.raises(TypeError, match=r"`model` must be a keras\.Model"):
-            kf.layers.OSSALayer(3, **settings)
+    with pytest.raises(TypeError, match=r"`model` must be a keras\.Model"):
+        kf.layers.OSSALayer(3)
+
+
+def test_bounds_are_those_of_the_classifier_or_given_with_a_model():
+    net = testing.small_net("dense")
+    shape = (1, *net.input_shape[1:])
+    wide = kf.layers.OSSALayer(net, 20.0, bounds=(0, 255))
+    assert np.isfinite(wide(np.full(shape, 200.0, np.float32), training=True)).all()
+    assert np.isnan(kf.layers.OSSALayer(net)(np.full(shape, 200.0, np.float32), training=True)).all()
+    classifier = kf.Classifier(net, bounds=(0, 255))
+    kf.layers.OSSALayer(classifier, 20.0, bounds=(0, 255))
+    with pytest.raises(ValueError, match="be those of the Classifier"):
+        kf.layers.OSSALayer(classifier, 20.0, bounds=(0, 1))
+
+
+def test_a_net_without_a_second_derivative_is_attacked_along_its_true_eigenvector():
+    layers = [
+        keras.Input((6, 6, 1)),
+        keras.layers.Resizing(12, 12),
+        keras.layers.Conv2D(3, 3, activation="elu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(7),
+    ]
+    keras.utils.set_random_seed(0)
+    net = keras.Sequential(layers)
+    images = np.random.default_rng(0).uniform(0.3, 0.7, size=(4, 6, 6, 1)).astype(np.float32)
+    layer = kf.layers.OSSALayer(net, 1e-2, 1.0, kf.solvers.FixedGolubKahan(14))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
+    again.model.set_weights(net.get_weights())
+    vectors = kf.fisher_spectrum(net, images, 1, "exact").eigenvectors[:, 0]
+    for made in (layer, again):
+        moved = (np.asarray(made(images, training=True)) - images).reshape(4, -1)
+        cosines = np.einsum("ni,ni->n", moved, vectors.reshape(4, -1)) / np.linalg.norm(moved, axis=-1)
+        assert np.abs(cosines).min() > 0.99
+    for penalty in ("spectral_norm", "trace"):
+        with pytest.raises(ValueError, match=r"ResizeBilinearGrad.*resize images before"):
+            kf.losses.FisherRegularizer(penalty=penalty)(net, images)
+    assert kf.losses.FisherRegularizer(penalty="kl", epsilon=0.1)(net, images) > 0

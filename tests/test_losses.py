@@ -12,6 +12,7 @@ from keras import layers
 
 import keras_fisher as kf
 from keras_fisher import testing
+from keras_fisher.classifiers import Target
 from keras_fisher.losses import FisherRegularizer
 
 PENALTIES = ("spectral_norm", "trace", "kl")
@@ -51,7 +52,7 @@ def pixels() -> np.ndarray:
 
 
 def per_image(regularizer: FisherRegularizer, model: keras.Model, images: np.ndarray, step=0) -> np.ndarray:
-    return regularizer.per_image(kf.Classifier(model), tf.constant(images), step).numpy()
+    return regularizer.per_image(kf.Classifier(model).target, tf.constant(images), step).numpy()
 
 
 def top_eigenvalues(model: keras.Model, images: np.ndarray) -> np.ndarray:
@@ -135,7 +136,7 @@ def test_the_trace_takes_the_values_of_all_sign_vectors_whose_mean_is_the_sum_of
     np.testing.assert_allclose(possible.mean(axis=-1), total, rtol=1e-10)
     # What is drawn is one of these values, each equally often.
     classifier, regularizer = kf.Classifier(double), FisherRegularizer(penalty="trace")
-    draw = tf.function(lambda step: regularizer.per_image(classifier, tf.constant(pixels), step))
+    draw = tf.function(lambda step: regularizer.per_image(classifier.target, tf.constant(pixels), step))
     drawn = np.array([draw(tf.constant(step)).numpy() for step in range(800)])
     distances = np.abs(drawn[:, :, None] / possible[None] - 1.0)
     assert distances.min(axis=-1).max() < 1e-9
@@ -187,7 +188,7 @@ def test_the_penalty_is_the_weighted_mean_over_the_images(penalty, double, pixel
     assert found.dtype == tf.float64
     np.testing.assert_allclose(found, 0.3 * single.mean(), rtol=1e-12)
     classifier = kf.Classifier(double)
-    target = classifier.target
+    target = Target(classifier.target.logits, 4, classifier.bounds)
     for model in (classifier, target):
         np.testing.assert_allclose(FisherRegularizer(0.3, penalty)(model, pixels), found, rtol=1e-12)
 

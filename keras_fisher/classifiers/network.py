@@ -304,6 +304,8 @@ class Network:
             return first, images
         found = f"an error for images of {' and of '.join(str(sides) for sides in kinds)}"
         remedy = "The model's own words stand above."
+        if keras.tree.flatten(self.model.inputs)[0].shape[0] is not None:
+            remedy = "Make its input with keras.Input(shape), without batch_size. " + remedy
         raise ValueError(
             message("model", "take images of the shape that it says", found, remedy)
         ) from failure
@@ -518,7 +520,4 @@ def _image_shape(model: keras.Model) -> tuple[int | None, ...]:
                 "inputs = keras.Input(shape); keras.Model(inputs, model(inputs)).",
             )
         )
-    if shape[0] is not None:
-        remedy = "Make its input with keras.Input(shape), without batch_size."
-        raise ValueError(message("model", "take batches of any size", f"a batch of {shape[0]}", remedy))
     return tuple(shape[1:])

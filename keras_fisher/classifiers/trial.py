@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python import pywrap_tfe  # pyright: ignore[reportAttributeAccessIssue]
 from tensorflow.python.framework import ops as graph_operations  # pyright: ignore[reportAttributeAccessIssue]
 
 from keras_fisher.checks import message
@@ -53,6 +55,24 @@ def differentiate(function: Callable[[Tensor], Tensor], images: Array) -> Deriva
     Raises:
         LookupError, NotImplementedError: an operation without any gradient.
     """
+    with _recording():
+        return _differentiate(function, images)
+
+
+@contextlib.contextmanager
+def _recording() -> Iterator[None]:
+    """Lets tapes record, also where a network is made while a graph is traced: `tf.init_scope` stops them."""
+    is_stopped = pywrap_tfe.TFE_Py_TapeSetIsStopped()
+    if is_stopped:
+        pywrap_tfe.TFE_Py_TapeSetRestartOnThread()
+    try:
+        yield
+    finally:
+        if is_stopped:
+            pywrap_tfe.TFE_Py_TapeSetStopOnThread()
+
+
+def _differentiate(function: Callable[[Tensor], Tensor], images: Array) -> Derivatives:
     points = tf.convert_to_tensor(images)
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(points)

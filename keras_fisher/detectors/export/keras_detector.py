@@ -56,6 +56,7 @@ def keras_detector(
         num_eigenvalues,
         eigensolver,
         seed,
+        lacks_second_derivative=classifier.target.lacks_second_derivative,
         name="readings",
     )(images)
     verdict = VerdictLayer(threshold, name="verdict")(layer(readings["features"]))
