@@ -397,6 +397,6 @@ def test_a_net_without_a_second_derivative_is_attacked_along_its_true_eigenvecto
         cosines = np.einsum("ni,ni->n", moved, vectors.reshape(4, -1)) / np.linalg.norm(moved, axis=-1)
         assert np.abs(cosines).min() > 0.99
     for penalty in ("spectral_norm", "trace"):
-        with pytest.raises(ValueError, match=r"ResizeBilinearGrad.*resize images before"):
+        with pytest.raises(ValueError, match=r"ResizeBilinearGrad.*Resize images before"):
             kf.losses.FisherRegularizer(penalty=penalty)(net, images)
     assert kf.losses.FisherRegularizer(penalty="kl", epsilon=0.1)(net, images) > 0

@@ -106,8 +106,8 @@ class FisherRegularizer(Settings):
             return self._divergence(target, images, random)
         if target.lacks_second_derivative:
             remedy = (
-                f"TensorFlow has no second derivative of {target.lacks_second_derivative}, which this "
-                "penalty is trained by. Or resize images before the model."
+                f"Of {target.lacks_second_derivative} TensorFlow has no second derivative, which this "
+                "penalty is trained by. Resize images before the model."
             )
             raise ValueError(message("penalty", 'be "kl" for this model', repr(self.penalty), remedy))
         operator = PullbackOperator(target, images)
