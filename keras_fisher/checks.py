@@ -150,7 +150,7 @@ def check_keywords(owner: str, given: Iterable[str], signature: inspect.Signatur
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    known = [each.name for each in parameters if each.kind in kinds and each.name != "self"]
     unknown = [keyword for keyword in given if keyword not in known]
     if not unknown:
         return

@@ -154,9 +154,9 @@ def test_ossa_in_training_raises_the_loss_of_right_and_of_wrong_labels(double, p
     before = log_probabilities(double.model, pixels)
     for shift in range(4):
         labels = (before.argmax(axis=-1) + shift) % 4
-        layer = kf.layers.OSSALayer(double, 1e-3, 1.0)
+        layer = kf.layers.OSSALayer(double, 0.02, 1.0)
         moved = layer(tf.constant(pixels), tf.constant(labels), training=True).numpy()
-        np.testing.assert_allclose(np.linalg.norm((moved - pixels).reshape(8, -1), axis=-1), 1e-3, rtol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm((moved - pixels).reshape(8, -1), axis=-1), 0.02, rtol=1e-6)
         after = log_probabilities(double.model, moved)
         rows = np.arange(8)
         assert (after[rows, labels] < before[rows, labels]).all()
@@ -236,7 +236,7 @@ def test_other_validation_data_count_in_the_next_fit(pixels):
     net.compile(
         keras.optimizers.SGD(0.0), keras.losses.SparseCategoricalCrossentropy(True), jit_compile=False
     )
-    callback = kf.callbacks.OSSACallback(0.3, attack=kf.attacks.FGM(), validation_attack=kf.attacks.FGM(0.1))
+    callback = kf.callbacks.OSSACallback(0.3, attack=kf.attacks.FGM(), validation_attack=kf.attacks.FGM(0.02))
     answers = kf.Classifier(net).predict(pixels)
     accuracies = []
     for validation in ((pixels, answers), (pixels, (answers + 1) % 4)):
