@@ -150,7 +150,7 @@ def check_keywords(owner: str, given: Iterable[str], signature: inspect.Signatur
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [parameter.name for parameter in parameters if parameter.kind in kinds]
+    known = [each.name for each in parameters if each.kind in kinds and each.name != "self"]
     unknown = [keyword for keyword in given if keyword not in known]
     if not unknown:
         return
@@ -185,10 +185,12 @@ def suggests_keywords(function: Callable[_Parameters, _Result]) -> Callable[_Par
         TypeError: `attack` must be given arguments that it has, got eps. Did you mean `epsilon`?
     """
     signature = inspect.signature(function)
+    # Of a method `__init__` the class is meant.
+    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
 
     @functools.wraps(function)
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        check_keywords(function.__name__, kwargs, signature)
+        check_keywords(owner, kwargs, signature)
         return function(*args, **kwargs)
 
     return checked

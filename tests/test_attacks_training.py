@@ -392,9 +392,3 @@ def test_an_attack_that_needs_a_target_is_refused_in_training(make):
 def test_an_epsilon_that_contradicts_the_layers_is_refused_though_it_is_a_default(attack):
     with pytest.raises(ValueError, match="`attack` must agree with `epsilon` = 1"):
         kf.layers.OSSALayer(small_net("float32"), epsilon=1.5, attack=attack)
-
-
-def test_a_sampled_solver_is_refused_in_training(double, pixels):
-    attack = kf.attacks.OSSA(solver="alias_power")
-    with pytest.raises(ValueError, match=r"`solver` must be deterministic in training, got Sampled"):
-        perturb(attack, double, pixels, None, 0.5)

@@ -344,7 +344,7 @@ def test_a_batch_of_one_and_of_none_pass():
         ),
         ({"attack": kf.attacks.FGM(targeted=True)}, ValueError, "`attack` must be untargeted in training"),
         (
-            {"attack": kf.attacks.FGM(epsilon=0.3)},
+            {"epsilon": 1.5, "attack": kf.attacks.FGM(epsilon=0.3)},
             ValueError,
             r"`attack` must agree with `epsilon` = 1.5 .*, got FGM\(epsilon=0.3\). Leave",
         ),

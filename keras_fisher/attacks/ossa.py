@@ -13,8 +13,15 @@ from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.attacks.one_step_attack import OneStepAttack
 from keras_fisher.checks import check_integer, check_real, message
 from keras_fisher.classifiers import Classifier, Target
-from keras_fisher.fisher import PullbackOperator, solvers
-from keras_fisher.fisher.solvers import TRAINING_SOLVER, Sampled, Solver, Staged, choose_solver
+from keras_fisher.fisher import PullbackOperator
+from keras_fisher.fisher.solvers import (
+    TRAINING_SOLVER,
+    GolubKahan,
+    Sampled,
+    Solver,
+    Staged,
+    choose_solver,
+)
 from keras_fisher.typing import Tensor
 
 
@@ -26,13 +33,11 @@ class EigenvectorDirections:
         eigenvector: int, default 1. The first one, counted from 1, the top.
         num_eigenvectors: int, default 1. How many from that one on.
         solver: str or object of `kf.solvers`, default "auto".
-        is_trained_with: bool, default False. Whether "auto" is to mean a fixed number of steps.
     """
 
     eigenvector: int = 1
     num_eigenvectors: int = 1
     solver: str | Solver = "auto"
-    is_trained_with: bool = False
 
     def __call__(
         self, target: Target, images: Tensor, labels: Tensor | None, seed: Tensor
@@ -59,27 +64,18 @@ class EigenvectorDirections:
         return self.eigenvector + self.num_eigenvectors - 1
 
     @property
-    def in_training(self) -> EigenvectorDirections:
-        """The same of sizes that are known before a run, if the solver is "auto"."""
-        return dataclasses.replace(self, is_trained_with=True)
+    def in_training(self) -> Direction:
+        """The same with one sign and sizes that are known before a run, for "auto" and the top one."""
+        is_auto = self.solver == "auto" and self.num_eigenpairs == 1
+        return UphillEigenvectorDirection(TRAINING_SOLVER) if is_auto else self
 
     def has_static_shapes(self, num_classes: int) -> bool:
         """Returns whether all sizes but that of the batch are known before a run."""
         return self.solver_for(num_classes).has_static_shapes
 
     def solver_for(self, num_classes: int) -> Solver:
-        """Returns the solver object.
-
-        Raises:
-            ValueError: in training, a sampled one, whose draws are made for a call.
-        """
-        if self.is_trained_with and self.solver == "auto" and self.num_eigenpairs == 1:
-            return TRAINING_SOLVER
-        solver = choose_solver(self.solver, self.num_eigenpairs, num_classes)
-        if self.is_trained_with and isinstance(solver, Sampled):
-            found = type(solver).__name__
-            raise ValueError(message("solver", "be deterministic in training", found, 'Use "power".'))
-        return solver
+        """Returns the solver object."""
+        return choose_solver(self.solver, self.num_eigenpairs, num_classes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +93,8 @@ class OSSA(OneStepAttack):
         eigenvector: int, default 1. Which one, counted from 1, the top.
         num_eigenvectors: int, default 1. How many to try from that one on; the best end is taken.
         solver: str or object of `kf.solvers`, default "auto", as in `kf.fisher_spectrum`. In training "auto"
-            is `kf.solvers.FixedGolubKahan()` for the top eigenvector.
+            means for the top eigenvector: three products of `kf.solvers.FixedGolubKahan` from the gradient of
+            the loss, and the side where the loss rises, without a trial of both ends.
         seed: int, default 0. Of solvers that start at random.
 
     Source: Zhao et al. 2019, Eq. (5) and Algorithm 1, with ‖η‖₂ = epsilon (the paper writes ‖η‖₂² = ε and
@@ -150,34 +147,30 @@ class OSSA(OneStepAttack):
             found = f"eigenvectors {self.eigenvector} to {count}"
             raise ValueError(message("eigenvector", rule, found))
 
-    def training_solver(self, num_classes: int) -> Solver:
-        """Returns the solver of `perturb`: "auto" is a fixed number of steps for the top eigenvector.
-
-        Raises:
-            ValueError: a sampled one, whose draws are made for a call.
-        """
-        return self._directions.in_training.solver_for(num_classes)
-
 
 @dataclasses.dataclass(frozen=True)
 class UphillEigenvectorDirection:
     """The top eigenvector of the Fisher information, to the side where the loss rises.
 
+    The solver starts at the gradient of the loss, and its eigenvectors point to the side of its start: the
+    side costs nothing.
+
     Args:
-        tolerance: float, relative error of λ₁ that will do.
+        solver: `GolubKahan` or `FixedGolubKahan`.
     """
 
-    tolerance: float
+    solver: Solver
 
     def has_static_shapes(self, num_classes: int) -> bool:
-        """Returns False: images that have converged leave the solver."""
-        return False
+        """Returns whether all sizes but that of the batch are known before a run."""
+        return self.solver.has_static_shapes
 
     def __call__(
         self, target: Target, images: Tensor, labels: Tensor | None, seed: Tensor
     ) -> tuple[Tensor, Tensor]:
-        operator = PullbackOperator(target, images, focus=labels)
-        pairs = solvers.GolubKahan(tolerance=self.tolerance).solve(operator, 1)
+        focus = None if labels is None else tf.cast(labels, tf.int64)
+        operator = PullbackOperator(target, images, focus=focus)
+        pairs = self.solver.solve(operator, 1)
         vectors: Tensor = pairs.eigenvectors
         # Where nothing changes the prediction every direction is an eigenvector, and none is worth a step.
         vector = tf.where(pairs.eigenvalues > 0, vectors[:, 0], tf.zeros_like(vectors[:, 0]))
@@ -214,7 +207,7 @@ class IterativeOSSA(IterativeAttack):
     """
 
     _: dataclasses.KW_ONLY
-    direction: Direction = fixed(UphillEigenvectorDirection(1e-2))
+    direction: Direction = fixed(UphillEigenvectorDirection(GolubKahan(1e-2)))
     seed: int = fixed(0)
     tolerance: float = 1e-2
 
@@ -222,5 +215,6 @@ class IterativeOSSA(IterativeAttack):
 
     def __post_init__(self) -> None:
         check_real("tolerance", self.tolerance, 0.0, 1.0, exclusive_minimum=True)
-        object.__setattr__(self, "direction", UphillEigenvectorDirection(float(self.tolerance)))
+        direction = UphillEigenvectorDirection(GolubKahan(float(self.tolerance)))
+        object.__setattr__(self, "direction", direction)
         super().__post_init__()

@@ -3,7 +3,7 @@
 from keras_fisher.training.fisher_regularizer import FisherRegularizer
 from keras_fisher.training.ossa_callback import OSSACallback
 from keras_fisher.training.ossa_layer import OSSALayer
-from keras_fisher.training.warmup import Warmup
+from keras_fisher.training.schedules import Warmup
 
 __all__ = ["FisherRegularizer", "OSSACallback", "OSSALayer", "Warmup"]
 

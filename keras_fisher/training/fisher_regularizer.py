@@ -8,18 +8,22 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import OSSA
-from keras_fisher.checks import check_integer, check_option, check_real, message
+from keras_fisher.checks import Settings, check_integer, check_option, check_real, message
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
-from keras_fisher.fisher.solvers import FixedGolubKahan, Solver
+from keras_fisher.fisher.solvers import FixedGolubKahan, Solver, choose_solver
 from keras_fisher.linalg.vectors import normalize
+from keras_fisher.training.training_attack import check_training_solver, default_epsilon
 from keras_fisher.typing import Tensor
+
+#: A fourth product leaves a better left vector than the three of an attack.
+_QUICK = FixedGolubKahan(num_products=4)
 
 PENALTIES = ("spectral_norm", "trace", "kl")
 
 
 @dataclasses.dataclass(frozen=True)
-class FisherRegularizer:
+class FisherRegularizer(Settings):
     """A penalty on how fast a classifier's prediction changes around its images.
 
     Differentiable in the weights. With G the Fisher information of the label in the image x, per image:
@@ -40,7 +44,7 @@ class FisherRegularizer:
     Args:
         weight: multiplies the mean over the images.
         penalty: one of the three.
-        epsilon: of "kl" only.
+        epsilon: of "kl" only. None is 1.5 times the range of the bounds.
         solver: finds the eigenvector, for all but "trace"; "auto" is `kf.solvers.FixedGolubKahan(4)`.
         seed: of the random vectors of "trace".
 
@@ -73,7 +77,7 @@ class FisherRegularizer:
     weight: float = 1.0
     penalty: str = "spectral_norm"
     _: dataclasses.KW_ONLY
-    epsilon: float = 1.5
+    epsilon: float | None = None
     solver: str | Solver = "auto"
     seed: int = 0
 
@@ -81,7 +85,8 @@ class FisherRegularizer:
         check_real("weight", self.weight, 0.0, exclusive_minimum=True)
         check_option("penalty", self.penalty, PENALTIES)
         check_integer("seed", self.seed, 0, 2**31 - 1)
-        OSSA(self.epsilon, solver=self.solver)  # checks both
+        OSSA(self.epsilon)  # checks it, as an attack does
+        check_training_solver(self.solver)
 
     def __call__(
         self, model: Classifier | Target | keras.Model, images: Tensor, step: Tensor | int = 0
@@ -111,17 +116,13 @@ class FisherRegularizer:
             signs = tf.random.stateless_uniform(shape, random, 0, 2, tf.int32)
             vectors = tf.cast(2 * signs - 1, tf.float64)
         else:
-            vectors = tf.stop_gradient(self._left_vectors(target, images))
+            vectors = tf.stop_gradient(self._left_vectors(operator, target.num_classes))
         rows = operator.apply_transpose(vectors)  # Jᵀ L u
         return tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
 
-    def _left_vectors(self, target: Target, images: Tensor) -> Tensor:
+    def _left_vectors(self, operator: PullbackOperator, num_classes: int) -> Tensor:
         """Returns u = R v / ‖R v‖ (batch, classes) of the top eigenvector v: λ₁ = ‖Rᵀu‖², R = Lᵀ J."""
-        operator = PullbackOperator(target, images)
-        # A fourth product leaves a better left vector than the three of an attack.
-        quick = FixedGolubKahan(num_products=4)
-        is_auto = self.solver == "auto"
-        solver = quick if is_auto else OSSA(solver=self.solver).training_solver(target.num_classes)
+        solver = _QUICK if self.solver == "auto" else choose_solver(self.solver, 1, num_classes)
         pairs = solver.solve(operator, 1, seed=self.seed)
         left: Tensor = pairs.left_vectors
         if left is None:
@@ -130,8 +131,9 @@ class FisherRegularizer:
         return left[:, 0]
 
     def _divergence(self, target: Target, images: Tensor, random: Tensor) -> Tensor:
-        epsilon = tf.fill([tf.shape(images)[0]], tf.constant(self.epsilon, tf.float64))
         attack = OSSA(self.epsilon, solver=self.solver)
+        length = tf.constant(default_epsilon(attack, target.bounds), tf.float64)
+        epsilon = tf.fill([tf.shape(images)[0]], length)
         moved = tf.stop_gradient(attack.perturb(target, images, None, epsilon, random))
         log_p, log_q = (
             tf.nn.log_softmax(tf.cast(target.logits(part), tf.float64)) for part in (images, moved)

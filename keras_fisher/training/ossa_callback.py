@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -21,12 +21,10 @@ from keras_fisher.training.best_checkpoint import BestCheckpoint
 from keras_fisher.training.fisher_regularizer import FisherRegularizer
 from keras_fisher.training.ossa_layer import OSSALayer
 from keras_fisher.training.robust_validation import RobustValidation
-from keras_fisher.training.step_swap import Step, StepSwap
-from keras_fisher.training.training_attack import training_attack
+from keras_fisher.training.schedules import Schedule, value_at
+from keras_fisher.training.step_swap import Step, StepSwap, added_to_loss
+from keras_fisher.training.training_attack import default_epsilon, training_attack
 from keras_fisher.typing import Tensor
-
-#: A number, or a function from the epoch, counted from 0, to one.
-Schedule = float | Callable[[int], float]
 
 
 class Plan(NamedTuple):
@@ -56,8 +54,9 @@ class OSSACallback(keras.callbacks.Callback):
     Args:
         epsilon: l2 norm of the perturbation in units of the pixels, before clipping to the bounds; or a
             schedule, a function from the epoch, counted from 0, such as `kf.callbacks.Warmup(1.5, epochs=3)`.
+            None is the attack's own, or 1.5 times the range of the bounds.
         fraction: of each batch that is perturbed, in [0, 1], or a schedule. With 0 only `regularizer` acts.
-        attack: None for OSSA, or `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`, whose own epsilon is not read.
+        attack: None for OSSA, or `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`.
         validation_data: (images, labels), or a Dataset of batches of these, as `fit` takes them.
         solver: of OSSA, see `kf.layers.OSSALayer`.
         validation_attack: None for PGD of 20 steps within the epsilon of the last epoch; or any attack with
@@ -65,7 +64,8 @@ class OSSACallback(keras.callbacks.Callback):
         regularizer: a `kf.losses.FisherRegularizer` that is added to what `model.compute_loss` returns, on
             the images as they were.
         checkpoint: a `.keras` file for the model of the best robust accuracy. Written under another name and
-            renamed, beside a manifest. Training that goes on after an epoch has to beat the stored one.
+            renamed; the accuracy and the epoch are in the same file. Training that goes on after an epoch has
+            to beat the stored one.
         from_logits: and
         bounds: as of `kf.Classifier`.
         seed: of the choice of rows and of random starts.
@@ -91,7 +91,7 @@ class OSSACallback(keras.callbacks.Callback):
     @suggests_keywords
     def __init__(
         self,
-        epsilon: Schedule = 1.5,
+        epsilon: Schedule | None = None,
         fraction: Schedule = 0.5,
         attack: FixedEpsilonAttack | None = None,
         validation_data: Any = None,
@@ -105,12 +105,11 @@ class OSSACallback(keras.callbacks.Callback):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.epsilon = (
-            epsilon if callable(epsilon) else check_real("epsilon", epsilon, 0.0, exclusive_minimum=True)
-        )
+        if epsilon is not None and not callable(epsilon):
+            check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
+        self.epsilon = epsilon
         self.fraction = fraction if callable(fraction) else check_real("fraction", fraction, 0.0, 1.0)
-        if attack is not None or not callable(epsilon):
-            training_attack(attack, 1.0 if callable(epsilon) else epsilon, solver)
+        training_attack(attack, epsilon, solver)
         self.attack = attack
         self.solver = solver
         self.validation_data = validation_data
@@ -270,46 +269,19 @@ class OSSACallback(keras.callbacks.Callback):
 
         return step
 
-    @contextlib.contextmanager
-    def _regularized(self, images: Tensor) -> Iterator[None]:
-        """Adds the penalty to the model's loss while a step is traced, or run eagerly."""
-        if self.regularizer is None:
-            yield
-            return
+    def _regularized(self, images: Tensor) -> contextlib.AbstractContextManager[None]:
+        """Adds the penalty to the model's loss, if there is one."""
         model, regularizer = self._net, self.regularizer
-        own = vars(model).get("compute_loss")
-        plain = model.compute_loss
-        is_used = False
-
-        def compute_loss(*arguments: Any, **options: Any) -> Tensor:
-            nonlocal is_used
-            is_used = True
-            loss = plain(*arguments, **options)
-            step = 0 if model.optimizer is None else model.optimizer.iterations
-            penalty = regularizer(self._classifier, images, step)
-            # Keras adds up the losses of replicas, each of which has the mean over its own images.
-            return loss + tf.cast(penalty, loss.dtype) / tf.distribute.get_strategy().num_replicas_in_sync
-
-        model.compute_loss = compute_loss
-        try:
-            yield
-        finally:
-            del model.compute_loss
-            if own is not None:
-                model.compute_loss = own
-        if not is_used:
-            rule = "be None for a model whose train_step does not call compute_loss"
-            remedy = "Add the penalty in that step: loss += regularizer(classifier, images)."
-            raise ValueError(message("regularizer", rule, type(regularizer).__name__, remedy))
+        if regularizer is None:
+            return contextlib.nullcontext()
+        step = 0 if model.optimizer is None else model.optimizer.iterations
+        return added_to_loss(model, lambda: regularizer(self._classifier, images, step))
 
     def _epsilon_at(self, epoch: int) -> float:
-        return check_real("epsilon", _at(self.epsilon, epoch), 0.0, 1e18)
+        if self.epsilon is None:
+            attack = training_attack(self.attack, None, self.solver)
+            return default_epsilon(attack, self.bounds)
+        return check_real("epsilon", value_at(self.epsilon, epoch), 0.0, 1e18)
 
     def _fraction_at(self, epoch: int) -> float:
-        return check_real("fraction", _at(self.fraction, epoch), 0.0, 1.0)
-
-
-def _at(schedule: Schedule, epoch: int) -> Any:
-    value: Any = schedule(epoch) if callable(schedule) else schedule
-    # A schedule of Keras returns a tensor.
-    return value.numpy().item() if isinstance(value, tf.Tensor) else value
+        return check_real("fraction", value_at(self.fraction, epoch), 0.0, 1.0)

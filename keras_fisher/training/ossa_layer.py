@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,14 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks import FixedEpsilonAttack
-from keras_fisher.attacks.image_ops import where_image
-from keras_fisher.checks import check_integer, check_real, message
+from keras_fisher.attacks.attack import warn_of_short_lengths
+from keras_fisher.attacks.image_ops import is_finite, where_image
+from keras_fisher.checks import check_integer, check_keywords, check_real, message
 from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.serialization import describe, restore
-from keras_fisher.training.training_attack import training_attack
+from keras_fisher.training.training_attack import default_epsilon, training_attack
 from keras_fisher.typing import Tensor
 
 
@@ -36,12 +39,13 @@ class OSSALayer(keras.layers.Layer):
     Args:
         model: a Classifier, or a Functional or Sequential keras.Model with an Input, images (batch, h, w, c)
             → (batch, classes).
-        epsilon: l2 norm of the perturbation, before clipping to the bounds. The property of this name may be
-            set between steps.
+        epsilon: l2 norm of the perturbation in units of the pixels, before clipping to the bounds. None is
+            the attack's own, or 1.5 times the range of the bounds. The property of this name may be set
+            between steps.
         fraction: of each batch that is perturbed, in [0, 1].
-        solver: finds the eigenvector, as in `kf.attacks.OSSA`; "auto" is `kf.solvers.FixedGolubKahan()`.
-        attack: another attack, with its settings but epsilon: `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`.
-            None is OSSA.
+        solver: finds the eigenvector, as in `kf.attacks.OSSA`. "auto" is three products of
+            `kf.solvers.FixedGolubKahan`, and the side where the loss rises; with others both ends are tried.
+        attack: another attack: `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`. None is OSSA.
         seed: of the choice of rows and of random starts.
         bounds: (lowest, highest) pixel, None for any, or "auto" (default): those of the Classifier, and
             [0, 1] for a keras.Model.
@@ -72,17 +76,25 @@ class OSSALayer(keras.layers.Layer):
     def __init__(
         self,
         model: Classifier | keras.Model,
-        epsilon: float = 1.5,
+        epsilon: float | None = None,
         fraction: float = 0.5,
         solver: str | Solver = "auto",
         *,
         attack: FixedEpsilonAttack | None = None,
         seed: int = 0,
         bounds: tuple[float, float] | str | None = "auto",
-        **kwargs: Any,
+        name: str | None = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        **options: Any,
     ) -> None:
-        # Of a layer that is read from a file: its model has no weights yet, and is not tried out.
-        known: dict[str, Any] | None = kwargs.pop("_known", None)
+        # Of a layer that is read from a file: its model has no weights yet, to be tried out.
+        known: dict[str, Any] | None = options.pop("_known", None)
+        check_keywords(type(self).__name__, options, _signature(OSSALayer.__init__))
+        if epsilon is not None:
+            check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
+        check_integer("seed", seed, 0, 2**31 - 1)
+        attack = training_attack(attack, epsilon, solver)
         network: Any = model
         if known is None:
             classifier = _classifier(model, bounds)
@@ -91,26 +103,23 @@ class OSSALayer(keras.layers.Layer):
                 "reading": classifier.reading,
                 "lacks_second_derivative": classifier.target.lacks_second_derivative,
             }
-        check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
-        check_integer("seed", seed, 0, 2**31 - 1)
-        if (
-            kwargs.get("dtype") is None
-            and keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64"
-        ):
-            kwargs["dtype"] = "float64"
-        super().__init__(autocast=False, **kwargs)
+            warn_of_short_lengths({"epsilon": default_epsilon(attack, bounds)}, classifier)
+        bounds = check_bounds(bounds)
+        if dtype is None and keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64":
+            dtype = "float64"
+        super().__init__(name=name, dtype=dtype, trainable=trainable, autocast=False)
         self.fraction = check_real("fraction", fraction, 0.0, 1.0)
-        self.attack = training_attack(attack, epsilon, solver)
+        self.attack = dataclasses.replace(attack, epsilon=default_epsilon(attack, bounds))
         self.seed = seed
         self.model = network
         self._known = known
         self._target = dataclasses.replace(
-            target_of(network, known["reading"], check_bounds(bounds)),
+            target_of(network, known["reading"], bounds),
             lacks_second_derivative=known["lacks_second_derivative"],
         )
         # Keras asks where it is to choose whether to compile with XLA.
         self.supports_jit = self.attack.has_static_shapes(self._target.num_classes)
-        self._epsilon = self._scalar("epsilon", epsilon)
+        self._epsilon = self._scalar("epsilon", default_epsilon(attack, bounds))
         self._share = self._scalar("share", 1.0)
         self._step = self._scalar("step", 0, dtype="int32")
 
@@ -192,9 +201,9 @@ class OSSALayer(keras.layers.Layer):
 
     def is_inside(self, images: Tensor) -> Tensor:
         """Returns (batch,) bool: which images lie within the bounds."""
-        axes = list(range(1, images.shape.rank))
         if self._target.bounds is None:
-            return tf.reduce_all(tf.math.is_finite(images), axis=axes)
+            return is_finite(images)
+        axes = list(range(1, images.shape.rank))
         lower, upper = np.asarray(self._target.bounds, images.dtype.as_numpy_dtype)
         return tf.reduce_all((images >= lower) & (images <= upper), axis=axes)
 
@@ -229,6 +238,12 @@ class OSSALayer(keras.layers.Layer):
             # Replicas do the same with it.
             aggregation="only_first_replica",
         )
+
+
+def _signature(method: Callable[..., None]) -> inspect.Signature:
+    """Returns the arguments that the method names. Keras reads them too, and sees through no decorator."""
+    parameters = inspect.signature(method).parameters.values()
+    return inspect.Signature([each for each in parameters if each.kind is not each.VAR_KEYWORD])
 
 
 def _classifier(model: Classifier | keras.Model, bounds: Any) -> Classifier:

@@ -1,8 +1,9 @@
-"""Training a Keras model by another step than its own, for a while."""
+"""Training a Keras model by another step than its own, or for another loss, for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -85,3 +86,34 @@ class StepSwap:
     def _make_after_interruption(self, force: bool = False) -> Any:
         self.restore()
         return self._model.make_train_function(force=force)
+
+
+@contextlib.contextmanager
+def added_to_loss(model: Any, penalty: Callable[[], Any]) -> Iterator[None]:
+    """Adds the penalty to what `model.compute_loss` returns, while a step is traced, or run eagerly.
+
+    Raises:
+        ValueError: the step that was run within has not asked for the loss.
+    """
+    own = vars(model).get("compute_loss")
+    plain = model.compute_loss
+    is_used = False
+
+    def compute_loss(*arguments: Any, **options: Any) -> Any:
+        nonlocal is_used
+        is_used = True
+        loss = plain(*arguments, **options)
+        # Keras adds up the losses of replicas, each of which has the mean over its own images.
+        return loss + tf.cast(penalty(), loss.dtype) / tf.distribute.get_strategy().num_replicas_in_sync
+
+    model.compute_loss = compute_loss
+    try:
+        yield
+    finally:
+        del model.compute_loss
+        if own is not None:
+            model.compute_loss = own
+    if not is_used:
+        rule = "be None for a model whose train_step does not call compute_loss"
+        remedy = "Add the penalty in that step: loss += regularizer(classifier, images)."
+        raise ValueError(message("regularizer", rule, "one", remedy))

@@ -8,16 +8,27 @@ from typing import Any
 from keras_fisher import attacks
 from keras_fisher.attacks import OSSA, FixedEpsilonAttack
 from keras_fisher.attacks.attack import check_fixed_epsilon
+from keras_fisher.attacks.image_ops import pixel_range
 from keras_fisher.checks import message
-from keras_fisher.fisher.solvers import Solver
+from keras_fisher.fisher.solvers import Sampled, Solver, choose_solver
+from keras_fisher.training.schedules import Schedule
+
+#: Of epsilon, in units of the range of pixels.
+_DEFAULT_EPSILON = 1.5
 
 _PUBLIC = [getattr(attacks, name) for name in attacks.__all__]
 _KINDS = [kind for kind in _PUBLIC if isinstance(kind, type) and issubclass(kind, FixedEpsilonAttack)]
 _NAMES = ", ".join(sorted(kind.__name__ for kind in _KINDS if kind.works_in_training))
 
 
-def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedEpsilonAttack:
-    """Returns the attack with this epsilon, one that works in training; None is OSSA with this solver.
+def training_attack(attack: Any, epsilon: Schedule | None, solver: str | Solver) -> FixedEpsilonAttack:
+    """Returns the attack, one that works in training; None is OSSA with this solver.
+
+    Args:
+        attack: checked.
+        epsilon: what the attack gets if it is a number. Of the attack's own and this one, one is given, or
+            both agree.
+        solver: "auto" beside an attack.
 
     Raises:
         TypeError: no attack with an epsilon.
@@ -25,20 +36,38 @@ def training_attack(attack: Any, epsilon: float, solver: str | Solver) -> FixedE
             attack's own, or a solver beside an attack.
     """
     if attack is None:
-        ossa = OSSA(epsilon, solver=solver)
-        ossa.training_solver(num_classes=2)  # refuses a solver that draws
-        return ossa
-    attack = check_fixed_epsilon(attack)
-    name = type(attack).__name__
+        attack = OSSA(solver=solver)
+    elif solver != "auto":
+        kind = type(check_fixed_epsilon(attack)).__name__
+        remedy = "Pass kf.attacks.OSSA(solver=...)." if isinstance(attack, OSSA) else f"{kind} has none."
+        raise ValueError(message("solver", 'be "auto" beside an attack', repr(solver), remedy))
+    name = type(check_fixed_epsilon(attack)).__name__
     if not attack.works_in_training:
         raise ValueError(message("attack", f"be one of {_NAMES} in training", name))
     if attack.targeted:
         raise ValueError(message("attack", "be untargeted in training", f"{name}(targeted=True)"))
-    if solver != "auto":
-        remedy = "Pass kf.attacks.OSSA(solver=...)." if isinstance(attack, OSSA) else f"{name} has none."
-        raise ValueError(message("solver", 'be "auto" beside an attack', repr(solver), remedy))
+    if isinstance(attack, OSSA):
+        check_training_solver(attack.solver)
+    if epsilon is None:
+        return attack
     if attack.epsilon not in (None, epsilon):
-        remedy = f"Leave the attack's own epsilon out: {name}()."
-        rule = f"agree with `epsilon` = {epsilon:g} if it has an epsilon of its own"
+        given = "a schedule" if callable(epsilon) else f"{epsilon:g}"
+        rule = f"agree with `epsilon` = {given} if it has an epsilon of its own"
+        remedy = f"Leave one of the two out: {name}()."
         raise ValueError(message("attack", rule, f"{name}(epsilon={attack.epsilon:g})", remedy))
-    return dataclasses.replace(attack, epsilon=epsilon)
+    return attack if callable(epsilon) else dataclasses.replace(attack, epsilon=epsilon)
+
+
+def check_training_solver(solver: str | Solver) -> None:
+    """Refuses a sampled solver: its draws are made for a call.
+
+    Raises:
+        TypeError, ValueError: that, or no solver.
+    """
+    if isinstance(choose_solver(solver, 1, 2), Sampled):
+        raise ValueError(message("solver", "be deterministic in training", "Sampled", 'Use "power".'))
+
+
+def default_epsilon(attack: FixedEpsilonAttack, bounds: tuple[float, float] | None) -> float:
+    """Returns the attack's epsilon, or that of training where it has none, for pixels within these bounds."""
+    return _DEFAULT_EPSILON * pixel_range(bounds) if attack.epsilon is None else attack.epsilon

@@ -1,0 +1,172 @@
+"""Validation in `model.fit`: the logs, and the checkpoint of the best epoch."""
+
+from __future__ import annotations
+
+import csv
+import json
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import keras_fisher as kf
+from keras_fisher.training.best_checkpoint import BestCheckpoint
+
+EPSILON = 0.7
+FAST_PGD = kf.attacks.PGD(0.5, steps=3)
+#: The attack that is traced fastest, where it does not matter which.
+FAST = kf.attacks.FGM()
+# A net that has learnt little is wrong on most images.
+pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")
+
+
+def net(seed: int = 0) -> keras.Model:
+    """A small net of images (6, 6, 1) → 4 classes."""
+    keras.utils.set_random_seed(seed)
+    layers = [
+        keras.layers.Conv2D(3, 3, activation="relu"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(4),
+    ]
+    return keras.Sequential([keras.Input((6, 6, 1)), *layers])
+
+
+def compiled(model: keras.Model, **settings) -> keras.Model:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(
+        **({"optimizer": keras.optimizers.SGD(0.1), "loss": loss, "metrics": ["accuracy"]} | settings)
+    )
+    return model
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[np.ndarray, np.ndarray]:
+    """Images whose brightest quadrant is their class: 64 of them."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(64) % 4
+    images = generator.uniform(0.2, 0.5, size=(64, 6, 6, 1))
+    for image, label in zip(images, labels, strict=True):
+        row, column = 3 * (label // 2), 3 * (label % 2)
+        image[row : row + 3, column : column + 3] += 0.3
+    return images.astype(np.float32), labels
+
+
+def fit(model, data, *callbacks, epochs=1, **settings):
+    options = {"batch_size": 16, "shuffle": False, "verbose": 0} | settings
+    return model.fit(*data, epochs=epochs, callbacks=list(callbacks), **options)
+
+
+def test_validation_logs_are_those_of_the_attack_and_the_spectrum(data):
+    model = compiled(net())
+    validation = (data[0][:20], data[1][:20])
+    callback = kf.callbacks.OSSACallback(
+        EPSILON, attack=FAST, validation_data=validation, validation_attack=FAST_PGD
+    )
+    history = fit(model, data, callback, epochs=2, validation_data=validation).history
+    result = FAST_PGD(model, *validation)
+    assert history["val_robust_accuracy"][-1] == pytest.approx(1 - result.success.mean())
+    eigenvalues = kf.fisher_spectrum(model, validation[0], 1, solver="exact").eigenvalues[:, 0]
+    assert history["val_fisher_eigenvalue_mean"][-1] == pytest.approx(eigenvalues.mean(), rel=1e-5)
+    assert history["val_fisher_eigenvalue_median"][-1] == pytest.approx(np.median(eigenvalues), rel=1e-5)
+    assert history["val_fisher_eigenvalue_mean"][0] != history["val_fisher_eigenvalue_mean"][1]
+    assert history["val_accuracy"][-1] == pytest.approx(
+        (kf.Classifier(model).predict(validation[0]) == validation[1]).mean()
+    )
+
+
+def test_validation_is_by_pgd_at_the_last_epsilon_unless_another_attack_is_given(data):
+    validation = tf.data.Dataset.from_tensor_slices((data[0][:8], data[1][:8])).batch(4)
+    callback = kf.callbacks.OSSACallback(
+        kf.callbacks.Warmup(0.5, 1, start=0.1), attack=FAST, validation_data=validation
+    )
+    model = compiled(net())
+    history = fit(model, data, callback, epochs=2).history
+    expected = kf.attacks.PGD(0.5)(model, data[0][:8], data[1][:8]).success.mean()
+    assert history["val_robust_accuracy"][-1] == pytest.approx(1 - expected)
+
+
+def test_logs_reach_the_callbacks_behind_it(data, tmp_path):
+    callback = kf.callbacks.OSSACallback(
+        EPSILON, attack=FAST, validation_data=(data[0][:8], data[1][:8]), validation_attack=FAST_PGD
+    )
+    table = keras.callbacks.CSVLogger(str(tmp_path / "log.csv"))
+    board = keras.callbacks.TensorBoard(str(tmp_path / "board"))
+    best = keras.callbacks.ModelCheckpoint(
+        str(tmp_path / "best.keras"), monitor="val_robust_accuracy", mode="max", save_best_only=True
+    )
+    history = fit(compiled(net()), data, callback, table, board, best, epochs=2).history
+    with open(tmp_path / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_robust_accuracy"]) for row in rows] == pytest.approx(
+        history["val_robust_accuracy"]
+    )
+    assert (tmp_path / "best.keras").exists()
+    tags = {
+        value.tag
+        for path in (tmp_path / "board").glob("*/events*")
+        for event in tf.compat.v1.train.summary_iterator(str(path))
+        for value in event.summary.value
+    }
+    # Keras files what begins with "val_" under "validation", without that.
+    assert {"epoch_robust_accuracy", "epoch_fisher_eigenvalue_mean", "epoch_adversarial_epsilon"} <= tags
+
+
+def test_the_checkpoint_holds_the_best_epoch(data, tmp_path):
+    path = tmp_path / "best.keras"
+    callback = kf.callbacks.OSSACallback(
+        EPSILON, attack=FAST, validation_data=data, validation_attack=kf.attacks.FGM(0.4), checkpoint=path
+    )
+    history = fit(compiled(net()), data, callback, epochs=6).history["val_robust_accuracy"]
+    stored = BestCheckpoint(path).details()
+    assert stored == {
+        "epoch": int(np.argmax(history)),
+        "name": "val_robust_accuracy",
+        "value": pytest.approx(max(history)),
+    }
+    again = keras.models.load_model(path)
+    assert 1 - kf.attacks.FGM(0.4)(again, *data).success.mean() == pytest.approx(max(history))
+    # One file, so that a kill cannot part the two.
+    assert {file.name for file in tmp_path.iterdir()} == {"best.keras"}
+
+
+def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path):
+    path = tmp_path / "best.keras"
+    settings = {"validation_data": data, "validation_attack": kf.attacks.FGM(0.4), "checkpoint": path}
+    fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["keras_fisher_best.json"] = json.dumps(BestCheckpoint(path).details() | {"value": 2.0}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+    before = path.read_bytes()
+    fit(
+        compiled(net()),
+        data,
+        kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings),
+        epochs=2,
+        initial_epoch=1,
+    )
+    assert path.read_bytes() == before
+    fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
+    assert BestCheckpoint(path).details()["value"] <= 1
+
+
+@pytest.mark.parametrize("form", ["one_hot", "column", "weights", "dataset"])
+def test_validation_data_has_any_form_that_fit_takes(form, data):
+    images, labels = data[0][:8], data[1][:8]
+    validation = {
+        "one_hot": (images, keras.utils.to_categorical(labels, 4)),
+        "column": (images, labels[:, None]),
+        "weights": (images, labels, np.ones(8)),
+        "dataset": tf.data.Dataset.from_tensor_slices((images, np.eye(4)[labels])).batch(3),
+    }[form]
+    callback = kf.callbacks.OSSACallback(
+        EPSILON, attack=FAST, validation_data=validation, validation_attack=kf.attacks.FGM(0.4)
+    )
+    model = compiled(net())
+    history = fit(model, data, callback).history
+    expected = 1 - kf.attacks.FGM(0.4)(model, images, labels).success.mean()
+    assert history["val_robust_accuracy"] == [pytest.approx(expected)]
