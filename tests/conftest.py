@@ -15,7 +15,7 @@ import keras_fisher as kf
 from keras_fisher import testing
 
 #: Packages whose docstrings' examples trace a net each. Those of README, which run as one, are never slow.
-TRACING = {"attacks", "callbacks", "detectors", "interop", "layers", "models"}
+TRACING = {"attacks", "callbacks", "detectors", "interop", "layers", "models", "training"}
 
 
 @pytest.hookimpl(tryfirst=True)  # before "-m" is looked at

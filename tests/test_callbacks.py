@@ -10,7 +10,6 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher.training.batches import class_indices
 
-pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")  # It is hardly trained.
 EPSILON = 0.7
 FAST_PGD = kf.attacks.PGD(0.5, steps=3)
 #: The attack that is traced fastest, where it does not matter which.

@@ -153,7 +153,7 @@ class UphillEigenvectorDirection:
     """The top eigenvector of the Fisher information, to the side where the loss rises.
 
     The solver starts at the gradient of the loss, and its eigenvectors point to the side of its start: the
-    side costs nothing.
+    side costs nothing. For a long step the other side is the worse one for some images in a hundred.
 
     Args:
         solver: `GolubKahan` or `FixedGolubKahan`.

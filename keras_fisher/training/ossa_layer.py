@@ -44,7 +44,8 @@ class OSSALayer(keras.layers.Layer):
             between steps.
         fraction: of each batch that is perturbed, in [0, 1].
         solver: finds the eigenvector, as in `kf.attacks.OSSA`. "auto" is three products of
-            `kf.solvers.FixedGolubKahan`, and the side where the loss rises; with others both ends are tried.
+            `kf.solvers.FixedGolubKahan`, and the side where the loss of the label rises. Another solver has
+            both ends tried, a forward pass each; nets that were trained either way were equally robust.
         attack: another attack: `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`. None is OSSA.
         seed: of the choice of rows and of random starts.
         bounds: (lowest, highest) pixel, None for any, or "auto" (default): those of the Classifier, and
