@@ -87,6 +87,26 @@ def test_an_ordinary_net_has_its_second_derivative(classifier):
     assert classifier.target.lacks_second_derivative is None
 
 
+@pytest.mark.parametrize("activation", ["softmax", None])
+@pytest.mark.parametrize("units", [1, 4])
+def test_ensembles_of_every_reading_are_saved(activation, units, pixels, tmp_path):
+    activation = "sigmoid" if activation and units == 1 else activation
+    members = [ending([dense(units, activation=activation)]) for _ in range(2)]
+    both = kf.ensemble(members)
+    log_p = kf.Classifier(members[0]).log_probabilities(pixels)
+    np.testing.assert_allclose(both.log_probabilities(pixels), log_p, atol=1e-5)
+    both.model.save(tmp_path / "both.keras")
+    again = kf.Classifier(tmp_path / "both.keras", from_logits=True)
+    np.testing.assert_allclose(again.logits(pixels), both.logits(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("last", [[dense(activation="softmax")], [dense(), layers.Softmax()]])
+def test_the_float64_oracle_leaves_out_a_final_softmax(last, pixels):
+    double = kf.testing.float64_copy(ending(last))
+    plain = kf.testing.float64_copy(ending([dense()]))
+    np.testing.assert_allclose(double(pixels), plain(pixels), rtol=1e-6)
+
+
 # A2: no gradient at all.
 
 

@@ -52,9 +52,10 @@ class Classifier(Network):
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
         check_option("from_logits", from_logits, ("auto", True, False))
+        model = as_keras_model(model)
         self._arguments = (model, from_logits, bounds)
         self._told_logits = from_logits is True
-        self._set_up(as_keras_model(model), "softmax", from_logits, bounds)
+        self._set_up(model, "softmax", from_logits, bounds)
 
     @property
     def num_classes(self) -> int:

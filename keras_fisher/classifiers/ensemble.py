@@ -12,6 +12,7 @@ from keras import ops
 
 from keras_fisher.checks import message
 from keras_fisher.classifiers.classifier import Classifier, as_classifier
+from keras_fisher.classifiers.reading import OutputFunction
 
 
 def ensemble(members: Iterable[Classifier | keras.Model]) -> Classifier:
@@ -47,28 +48,35 @@ def ensemble(members: Iterable[Classifier | keras.Model]) -> Classifier:
         if any(value != found[0] for value in found):
             raise ValueError(message("members", f"share their {attribute}", found))
     images = keras.Input(first.image_shape, dtype=first.image_dtype.name, name="images")
-    logits = MeanProbability([classifier.logits_model for classifier in classifiers])(images)
+    layer = MeanProbability(
+        [classifier.model for classifier in classifiers], [classifier.reading for classifier in classifiers]
+    )
+    logits = layer(images)
     return Classifier(keras.Model(images, logits, name="ensemble"), from_logits=True, bounds=first.bounds)
 
 
 @keras.saving.register_keras_serializable(package="keras_fisher")
 class MeanProbability(keras.layers.Layer):
-    """log (1/m Σ softmax(zᵢ(x))) of m models that return logits.
+    """log (1/m Σ softmax(zᵢ(x))) of m models whose logits are read as `readings` says.
 
     A layer and not a graph of the models, whose names may be the same.
     """
 
-    def __init__(self, members: list[keras.Model], **options: Any) -> None:
+    def __init__(self, members: list[keras.Model], readings: list[str], **options: Any) -> None:
         super().__init__(**options)
         self.members = members
+        self.readings = list(readings)
+        self._logits = [
+            OutputFunction(member, reading) for member, reading in zip(members, readings, strict=True)
+        ]
 
     def call(self, images: Any) -> Any:
-        terms = [ops.log_softmax(member(images, training=False), axis=-1) for member in self.members]
+        terms = [ops.log_softmax(logits(images), axis=-1) for logits in self._logits]
         return ops.logsumexp(ops.stack(terms, axis=0), axis=0) - math.log(len(terms))
 
     def get_config(self) -> dict[str, Any]:
         members = [keras.saving.serialize_keras_object(member) for member in self.members]
-        return super().get_config() | {"members": members}
+        return super().get_config() | {"members": members, "readings": self.readings}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> MeanProbability:

@@ -162,6 +162,8 @@ def range_remedy(bounds: Bounds, lowest: float, highest: float, has_rescaling: b
             "takes them as they are."
         )
     found = (float(np.floor(lowest)), float(np.ceil(highest)))
+    if found[0] == found[1]:
+        found = (found[0], found[0] + 1.0)
     return f"Pass kf.Classifier(model, bounds={found}), or bounds=None to lift the check."
 
 

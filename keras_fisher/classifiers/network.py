@@ -68,8 +68,8 @@ class Network:
         bounds: tuple[float, float] | None = (0.0, 1.0),
     ) -> None:
         check_option("output_activation", output_activation, OUTPUT_ACTIVATIONS)
-        self._arguments: tuple[Any, ...] = (model, output_activation, layer, bounds)
         model = as_keras_model(model)
+        self._arguments: tuple[Any, ...] = (model, output_activation, layer, bounds)
         if layer is not None:
             if output_activation != "linear":
                 found = f"{layer!r} with {output_activation!r}"
@@ -113,7 +113,7 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies and pickles are made anew: compiled programs are neither.
-        return (type(self), (self.model, *self._arguments[1:]))
+        return (type(self), self._arguments)
 
     def __repr__(self) -> str:
         shape = " × ".join("any" if side is None else str(side) for side in self.image_shape)

@@ -110,7 +110,7 @@ def target_of(model: keras.Model, reading: str, bounds: tuple[float, float] | No
 def precision_of(model: keras.Model) -> float:
     """Returns the relative rounding error of a pass: some seventeen units in its last place."""
     dtypes = {str(getattr(layer, "compute_dtype", None)) for layer in model._flatten_layers()}
-    units = {"bfloat16": 2.0**-8, "float16": 2.0**-11, "float32": 2.0**-23, "float64": 2.0**-52}
+    units = {"bfloat16": 2.0**-7, "float16": 2.0**-10, "float32": 2.0**-23, "float64": 2.0**-52}
     found = [units[dtype] for dtype in dtypes if dtype in units]
     inputs = {
         keras.backend.standardize_dtype(tensor.dtype) for tensor in keras.tree.flatten(model.inputs or [])
