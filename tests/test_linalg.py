@@ -443,7 +443,8 @@ def test_fixed_golub_kahan_makes_as_many_products_as_it_says(num_products, expec
         assert Counted.count == expected
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+# Direct methods take the rows as they are: they have no second product to compare with.
+@pytest.mark.parametrize("name", [name for name in SOLVERS if name not in ("gram", "dense")])
 def test_products_that_are_all_rounding_do_not_converge(name):
     """Classes that cancel: R is a difference of nearly equal rows, and each product has its own rounding."""
 
@@ -463,8 +464,6 @@ def test_products_that_are_all_rounding_do_not_converge(name):
             return 1e-7
 
     factors = 1e-3 * np.random.default_rng(0).standard_normal((1, 6, 9))
-    if name in {"gram", "dense"}:
-        pytest.skip("Direct methods take the rows as they are; they have no second product to compare with.")
     pairs = dataclasses.replace(SOLVERS[name], tolerance=1e-3).solve(Rounded(factors=factors), 1)
     assert not pairs.converged.numpy().any()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -228,13 +227,3 @@ def _input_of(model: keras.Model, operation: Any) -> Any:
         if history.operation is operation:
             return source
         tensor = source
-
-
-#: What a model's outputs are, given z.
-LINKS: dict[str, Callable[[Tensor], Tensor]] = {
-    "as_is": tf.identity,
-    "log": tf.nn.softmax,
-    "logit": tf.sigmoid,
-    "pair": lambda pairs: pairs[:, 1:],
-    "logit_pair": lambda pairs: tf.sigmoid(pairs[:, 1:]),
-}
