@@ -256,10 +256,10 @@ def test_from_logits_is_checked_in_both_directions(pixels):
 # E4: one unit.
 
 
-@pytest.mark.parametrize("activation", ["sigmoid", None])
-def test_one_unit_is_two_classes(activation, pixels):
+@pytest.mark.parametrize(("activation", "from_logits"), [("sigmoid", "auto"), (None, "auto"), (None, True)])
+def test_one_unit_is_two_classes(activation, from_logits, pixels):
     one = ending([dense(1, activation=activation)])
-    classifier = kf.Classifier(one)
+    classifier = kf.Classifier(one, from_logits=from_logits)
     assert classifier.num_classes == 2
     z = np.asarray(ending([dense(1)])(pixels), np.float64)
     np.testing.assert_allclose(classifier.logits(pixels), np.concatenate([0 * z, z], axis=1), atol=1e-5)

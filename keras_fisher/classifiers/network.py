@@ -218,9 +218,9 @@ class Network:
             from_parameters: whether the model puts out z itself (True), its activation (False), or "auto".
         """
         wanted, found = self.output_activation, output_activation_of(self.model)
-        if wanted == "linear" or from_parameters is True:
-            return OutputFunction(self.model, "as_is")
         is_one_unit = self.num_units == 1 and wanted == "softmax"
+        if wanted == "linear" or from_parameters is True:
+            return OutputFunction(self.model, "pair" if is_one_unit else "as_is")
         under = "sigmoid" if is_one_unit else wanted
         if found == under:
             try:
