@@ -168,14 +168,16 @@ def test_a_rectangular_factor_gives_its_squared_singular_values(name, shape):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_matrices_of_one_batch_do_not_touch_each_other(name):
-    # One easy matrix, one with a tiny gap: the easy one is not changed by the other, but pays as long as it.
+    # One easy matrix, one with a tiny gap: the easy one is not changed by the other, but pays as long as it,
+    # unless the solver lets it go.
     easy, hard = with_spectrum([9.0, 0.1, 0.1, 0.1], seed=1), with_spectrum([1.0, 0.98, 0.9, 0.5], seed=2)
     together = solve(name, np.concatenate([easy, hard]), 1)
     alone = [solve(name, easy, 1), solve(name, hard, 1)]
     for index, part in enumerate(alone):
         np.testing.assert_allclose(together.eigenvalues[index], part.eigenvalues[0], rtol=1e-12)
     paid = max(part.num_products[0] for part in alone)
-    assert (together.num_products == paid).all()
+    assert together.num_products[1] == paid
+    assert together.num_products[0] == (alone[0].num_products[0] if name == "golub_kahan" else paid)
     if name == "power":
         assert alone[0].num_products[0] < paid
 

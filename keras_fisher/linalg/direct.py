@@ -67,13 +67,13 @@ class Gram(Eigensolver):
             # v = Rᵀ u / √λ, made orthonormal again where λ is too small for that to come out right.
             lifted = divide_or_zero(tf.matmul(left, mixing), tf.sqrt(eigenvalues)[..., None])
             vectors = orthonormal_rows(tf.matmul(tf.cast(lifted, rows.dtype), rows), seed)
-            # RᵀR v over λ₁, so that nothing underflows.
+            # RᵀR v − λ v = Wᵀ d, all but d in small matrices; over λ₁, so that nothing underflows.
             top = eigenvalues[:, :1, None]
-            images = tf.cast(tf.matmul(vectors, rows, transpose_b=True), tf.float64)
-            images = divide_or_zero(tf.matmul(tf.matmul(images, mixing, transpose_b=True), mixing), top)
-            images = tf.matmul(tf.cast(images, rows.dtype), rows)
-            shares = tf.cast(divide_or_zero(eigenvalues[..., None], top), rows.dtype)
-            residuals = tf.cast(tf.norm(images - shares * vectors, axis=-1), tf.float64) * top[..., 0]
+            images = tf.matmul(tf.matmul(tf.matmul(lifted, small), mixing, transpose_b=True), mixing)
+            shares = divide_or_zero(eigenvalues[..., None], top)
+            rest = divide_or_zero(images, top) - shares * lifted
+            squares = tf.reduce_sum(tf.matmul(rest, small) * rest, axis=-1)
+            residuals = tf.sqrt(tf.maximum(squares, 0.0)) * top[..., 0]
         else:
             residuals = norm(tf.matmul(left, gram) - eigenvalues[..., None] * left)
         return _exact(operator, eigenvalues, vectors, left, residuals, rows.shape[1])

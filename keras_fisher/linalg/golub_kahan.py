@@ -69,8 +69,8 @@ class GolubKahan(Eigensolver):
     others go on with a forward pass of their own.
 
     The blind spot of every Krylov method: an eigenvector of which the start has nearly nothing goes unseen.
-    One pair is therefore believed from `operator.least_dimension` vectors on, k of them from 2k + 2. That
-    makes a wrong answer rare, not impossible; `Gram` has no such spot.
+    One pair is therefore believed from `operator.least_dimension` vectors on, k of them from 2k + 2, or where
+    the space is full. That makes a wrong answer rare, not impossible; `Gram` has no such spot.
 
     Eigenvectors point to the side of the first product, ⟨v, Rᵀu₀⟩ ≥ 0, but for those of the null space.
 
@@ -199,10 +199,11 @@ class GolubKahan(Eigensolver):
         def take_step(step: Tensor, krylov: Krylov, ritz: _Ritz) -> tuple[Tensor, Krylov, _Ritz]:
             krylov = bidiagonalize(operator, each, step, krylov, seed, block_size)
             found, errors = _rayleigh_ritz(operator, step, krylov, num_eigenpairs, block_size)
-            # A small error says that there is such an eigenvalue, not that none above it hides.
+            # A small error says that there is such an eigenvalue, not that none above it hides: not in a full
+            # space.
             least = 2 if num_eigenpairs == 1 else 2 * num_eigenpairs + 2
             believed_from = tf.minimum(
-                tf.maximum(operator.least_dimension(), least), (max_steps + 1) * block_size
+                tf.maximum(operator.least_dimension(), least), _full_dimension(operator)
             )
             believed = (step > 0) & ((step + 1) * block_size >= believed_from)
             accurate = all_converged(errors, found.values, self.tolerance)
@@ -369,6 +370,14 @@ def _keep(ritz: _Ritz, found: _Ritz) -> _Ritz:
     return _Ritz(*parts)
 
 
+def _full_dimension(operator: FactoredOperator) -> int:
+    """Returns the number of vectors u that leave nothing out.
+
+    One more than the rank, since the start may have a part that R Rᵀ sends to zero.
+    """
+    return min(operator.rank_bound + 1, operator.factor_dim)
+
+
 def no_steps(operator: FactoredOperator) -> Krylov:
     """Returns the space before the first step."""
     batch_size = operator.batch_size
@@ -459,9 +468,7 @@ class FixedGolubKahan(Eigensolver):
         seed: Tensor | int = 0,
     ) -> Eigenpairs:
         check_factored(self, operator)
-        # Beyond, the space is full: one more than the rank, since the start may have a part that R Rᵀ sends
-        # to zero.
-        num_products = min(self.num_products, 2 * min(operator.rank_bound + 1, operator.factor_dim))
+        num_products = min(self.num_products, 2 * _full_dimension(operator))
         chain = _Chain(operator, seed)
         for index in range(num_products):
             if index % 2:
@@ -499,7 +506,7 @@ class FixedGolubKahan(Eigensolver):
             else chain.beta * divide_or_zero(tf.abs(mixed[:, :, -1]), tf.sqrt(values))
         )
         residuals = values * tf.minimum(coupling, 1.0) + rounding
-        is_full = len(chain.right) >= min(operator.rank_bound + 1, operator.factor_dim, operator.dim)
+        is_full = len(chain.right) >= min(_full_dimension(operator), operator.dim)
         is_known = is_full | (operator.least_dimension() <= len(chain.right))
         converged = all_converged(errors, values, self.tolerance) & is_known
         vectors = None

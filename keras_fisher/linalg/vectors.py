@@ -10,6 +10,8 @@ from keras_fisher.typing import Tensor
 _DEPENDENT = 1e-14
 #: The square of a row's length, made orthonormal, below which that was so.
 _LOST = 0.5
+#: The share of a unit row's square that is not in the rows above it, from which on one Cholesky factor does.
+_OWN = 0.5
 
 
 def dot(left: Tensor, right: Tensor) -> Tensor:
@@ -69,9 +71,9 @@ def orthonormal_rows(
 ) -> Tensor:
     """Returns (batch, count, dim) orthonormal rows, of which the first j span what the first j rows do.
 
-    By the Cholesky factor of their small Gram matrix, twice: a little enlarged, so that it exists, and once
-    more for rounding. A row that is zero, or depends on those above it or on `basis`, becomes a random
-    direction; zero where there is no room for one.
+    By the Cholesky factor of their small Gram matrix, a little enlarged, so that it exists; and once more for
+    rounding, unless they are nearly orthonormal to begin with. A row that is zero, or depends on those above
+    it or on `basis`, becomes a random direction; zero where there is no room for one.
 
     Args:
         rows: (batch, count, dim).
@@ -87,20 +89,34 @@ def orthonormal_rows(
     # Unit vectors before what they have in common with others is taken off: what is left is measured by that.
     if basis is not None:
         rows = orthogonalize(normalize(rows)[0], basis)
-    rows = _whiten(rows, are_units=basis is not None)
+    whitened, shares = _whiten(rows, are_units=basis is not None)
+
+    def again() -> Tensor:
+        return _whiten_again(whitened, spare, basis)
+
+    # Once will do for rows that were nearly orthonormal before: nothing is made longer.
+    return tf.cond(tf.reduce_all(shares > _OWN), lambda: whitened, again)
+
+
+def _whiten_again(rows: Tensor, spare: Tensor, basis: Tensor | None) -> Tensor:
+    """Returns whitened rows made orthonormal for good, with random ones for those that had no direction."""
+    count, dim = rows.shape[1:]
     is_lost = tf.reduce_sum(tf.square(rows), axis=-1, keepdims=True) < _LOST
     rows = tf.where(is_lost, spare, rows)
     if basis is not None:
         rows = orthogonalize(rows, basis)
-    rows = _whiten(rows, are_units=True)
+    rows, _ = _whiten(rows, are_units=True)
     if basis is None and count <= dim:  # There is room.
         return rows
     is_lost = tf.reduce_sum(tf.square(rows), axis=-1, keepdims=True) < _LOST
     return tf.where(is_lost, tf.zeros_like(rows), rows)
 
 
-def _whiten(rows: Tensor, are_units: bool) -> Tensor:
-    """Returns L⁻¹ D rows: D makes them unit vectors, L Lᵀ is their Gram matrix then, a little enlarged.
+def _whiten(rows: Tensor, are_units: bool) -> tuple[Tensor, Tensor]:
+    """Returns L⁻¹ D rows and (batch, count) the squares of L's diagonal.
+
+    D makes them unit vectors, L Lᵀ is their Gram matrix then, a little enlarged: its diagonal has the parts
+    of each row that are not in those above it.
 
     Args:
         rows: (batch, count, dim).
@@ -117,7 +133,8 @@ def _whiten(rows: Tensor, are_units: bool) -> Tensor:
     factor = tf.linalg.cholesky(gram + _DEPENDENT * identity)
     # A zero row of the Gram matrix has a pivot of next to nothing: its row is zero, times a large number.
     inverse = tf.linalg.triangular_solve(factor, identity) * scales[:, None, :]
-    return tf.matmul(tf.cast(inverse, rows.dtype), rows)
+    whitened = tf.matmul(tf.cast(inverse, rows.dtype), rows)
+    return whitened, tf.square(tf.linalg.diag_part(factor))
 
 
 def leading_eigenpairs(matrices: Tensor, count: int) -> tuple[Tensor, Tensor]:
