@@ -32,6 +32,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import artefacts, testing
 
+EFFICIENTNET = pathlib.Path("runs/efficientnet_lite0.keras")
 NETS = ("lenet5", "depthwise", "attention", "softmax")
 SECTIONS = ("accuracy", "solvers", "kl", "cost", "first_calls", "memory")
 
@@ -193,9 +194,11 @@ def cost(repeats: int) -> dict:
     """
     cases = [("lenet5", kf.models.lenet5(weights="mnist"), kf.datasets.mnist_sample()[0][:256])]
     try:
-        cases.append(
-            ("vgg", kf.models.vgg(weights="cifar10_narrow"), kf.datasets.load("cifar10", "test")[0][:64])
-        )
+        photos = kf.datasets.load("cifar10", "test")[0][:64]
+        cases += [
+            (f"vgg {weights}", kf.models.vgg(weights=weights), photos)
+            for weights in ("cifar10", "cifar10_narrow")
+        ]
     except (ImportError, OSError, RuntimeError) as error:
         print(f"no CIFAR-10 here, so no VGG: {error}", file=sys.stderr)
     rows = [cost_of(name, model, images, repeats) for name, model, images in cases]
@@ -329,6 +332,16 @@ start = time.perf_counter()
 kf.attacks.OSSA(2.0)(model, images)
 """,
     }
+    if EFFICIENTNET.exists():
+        code["OSSA on EfficientNet-Lite0"] = f"""
+import keras, numpy
+model = keras.saving.load_model({str(EFFICIENTNET)!r})
+photo = numpy.random.default_rng(0).uniform(size=(1, 224, 224, 3)).astype("float32")
+start = time.perf_counter()
+kf.attacks.OSSA(2.0)(model, photo)
+"""
+    else:
+        print(f"no {EFFICIENTNET}: scripts/build_efficientnet_lite0.py makes it", file=sys.stderr)
     before = "import time, keras_fisher as kf, keras_fisher.fisher, keras_fisher.attacks"
     after = "print(time.perf_counter() - start)"
     seconds = {}
