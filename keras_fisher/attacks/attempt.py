@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
+from keras_fisher.checks import KnowsKeywords
 from keras_fisher.typing import Array, Tensor
 
 State = TypeVar("State", bound=NamedTuple)
@@ -146,7 +147,7 @@ def concatenate(records: list[Any]) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class AttackResult:
+class AttackResult(KnowsKeywords):
     """Perturbed images, one for each image given, successful or not."""
 
     #: (n, h, w, c) in the dtype of the model; within the classifier's bounds if the attack clips. Where the

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_fisher.checks import suggests_keywords
 from keras_fisher.typing import Tensor
 
 Bounds = tuple[float, float]
@@ -40,6 +41,7 @@ def norms(images: Tensor, dtype: Any = tf.float64) -> Tensor:
     return tf.sqrt(tf.cast(tf.reduce_sum(tf.square(flat), axis=-1), tf.float64))
 
 
+@suggests_keywords
 def unit(images: Tensor) -> Tensor:
     """Returns the images at unit l2 norm; zero stays zero, and what is not finite becomes it."""
     return scaled(images, tf.ones(tf.shape(images)[:1], tf.float64))

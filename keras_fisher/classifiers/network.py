@@ -156,6 +156,7 @@ class Network:
         """Returns z (n, outputs) of checked images."""
         return self.run(_outputs, images)
 
+    @suggests_keywords
     def check(self, images: Any, argument: str = "images") -> Array:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
 
@@ -171,6 +172,7 @@ class Network:
             has_rescaling=self.has_rescaling,
         )
 
+    @suggests_keywords
     def batches(
         self, images: Images, batch_size: int | None = None, num_vectors: int = 0, num_copies: int = 1
     ) -> Iterator[Array]:
@@ -192,6 +194,7 @@ class Network:
             return _chunks(self.check(images), size)
         return (chunk for part, _ in elements for chunk in _chunks(self.check(part), size))
 
+    @suggests_keywords
     def default_batch_size(self, num_vectors: int = 0, num_copies: int = 1) -> int:
         """Returns how many images at once keep within about 2 GiB, from 1 to 256.
 

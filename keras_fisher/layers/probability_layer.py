@@ -8,7 +8,7 @@ from typing import Any, final
 import keras
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 
 
 class ProbabilityLayer(keras.layers.Layer, abc.ABC):
@@ -31,6 +31,7 @@ class ProbabilityLayer(keras.layers.Layer, abc.ABC):
         (batch, classes) float64. NaN where a feature is NaN.
     """
 
+    @suggests_keywords
     def __init__(self, num_features: int, num_classes: int = 2, *, name: str | None = None) -> None:
         # Keras would round to its own float dtype what a mixed-precision policy is set for.
         super().__init__(name=name, dtype="float64", autocast=False, trainable=False)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -54,6 +54,7 @@ _NETS: dict[str, tuple[_Preprocessing, int]] = {
 }
 
 
+@suggests_keywords
 def from_keras_applications(
     name: str,
     weights: str | os.PathLike | None = "imagenet",

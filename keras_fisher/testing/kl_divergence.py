@@ -5,9 +5,11 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_fisher.checks import suggests_keywords
 from keras_fisher.typing import Array
 
 
+@suggests_keywords
 def kl_divergence(model: keras.Model, images: Array, moved: Array) -> Array:
     """Returns (n,) KL(p(x) ‖ p(x + η)) in nats, exact where p saturates.
 

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_fisher.checks import check_option
+from keras_fisher.checks import check_option, suggests_keywords
 
 KINDS = ("depthwise", "attention", "softmax", "dense")
 
 
+@suggests_keywords
 def small_net(
     kind: str, *, num_classes: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1), seed: int = 0
 ) -> keras.Model:

@@ -8,11 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_fisher.checks import KnowsKeywords, suggests_keywords
 from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceSpectrum:
+class ReferenceSpectrum(KnowsKeywords):
     """All min(C − 1, pixels) eigenpairs of each image, float64."""
 
     #: (n, k) descending.
@@ -21,6 +22,7 @@ class ReferenceSpectrum:
     eigenvectors: Array
 
 
+@suggests_keywords
 def reference_spectrum(model: keras.Model, images: Array) -> ReferenceSpectrum:
     """Returns the Fisher spectrum from the dense Jacobian of a float64 model, with no code of the solvers.
 

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import OSSA
-from keras_fisher.checks import Settings, check_integer, check_option, check_real, message
+from keras_fisher.checks import Settings, check_integer, check_option, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.solvers import FixedGolubKahan, Solver, choose_solver
@@ -88,6 +88,7 @@ class FisherRegularizer(Settings):
         OSSA(self.epsilon)  # checks it, as an attack does
         check_training_solver(self.solver)
 
+    @suggests_keywords
     def __call__(
         self, model: Classifier | Target | keras.Model, images: Tensor, step: Tensor | int = 0
     ) -> Tensor:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,7 +12,7 @@ import tensorflow as tf
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.attack import warn_of_short_lengths
 from keras_fisher.attacks.image_ops import is_finite, where_image
-from keras_fisher.checks import check_integer, check_keywords, check_real, message
+from keras_fisher.checks import check_integer, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
@@ -74,6 +72,7 @@ class OSSALayer(keras.layers.Layer):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         model: Classifier | keras.Model,
@@ -87,11 +86,10 @@ class OSSALayer(keras.layers.Layer):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
-        **options: Any,
+        _known: dict[str, Any] | None = None,
     ) -> None:
         # Of a layer that is read from a file: its model has no weights yet, to be tried out.
-        known: dict[str, Any] | None = options.pop("_known", None)
-        check_keywords(type(self).__name__, options, _signature(OSSALayer.__init__))
+        known = _known
         if epsilon is not None:
             check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
         check_integer("seed", seed, 0, 2**31 - 1)
@@ -239,12 +237,6 @@ class OSSALayer(keras.layers.Layer):
             # Replicas do the same with it.
             aggregation="only_first_replica",
         )
-
-
-def _signature(method: Callable[..., None]) -> inspect.Signature:
-    """Returns the arguments that the method names. Keras reads them too, and sees through no decorator."""
-    parameters = inspect.signature(method).parameters.values()
-    return inspect.Signature([each for each in parameters if each.kind is not each.VAR_KEYWORD])
 
 
 def _classifier(model: Classifier | keras.Model, bounds: Any) -> Classifier:

@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.fisher import PullbackOperator
@@ -37,6 +37,7 @@ class ImageView:
         seed: of solvers that start at random.
     """
 
+    @suggests_keywords
     def __init__(
         self,
         target: Target,

@@ -18,12 +18,13 @@ from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.models.tensorflow import TensorFlowModel
 
 from keras_fisher.attacks import Attempt, Batch, FixedEpsilonAttack, MinimumNormAttack, attempt_at
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.interop.foreign import check_instance
 from keras_fisher.typing import Array, Tensor
 
 
+@suggests_keywords
 def from_foolbox(
     attack: FoolboxAttack, epsilon: float | None = None, *, targeted: bool = False, seed: int = 0
 ) -> FoolboxFixedEpsilonAttack | FoolboxMinimumNormAttack:
