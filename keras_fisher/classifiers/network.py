@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import warnings
@@ -18,7 +19,13 @@ from keras_fisher.classifiers.image_check import check_bounds, check_images, rea
 from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
 from keras_fisher.classifiers.model_files import as_keras_model
 from keras_fisher.classifiers.programs import Programs
-from keras_fisher.classifiers.reading import OutputFunction, call, output_activation_of, precision_of
+from keras_fisher.classifiers.reading import (
+    OutputFunction,
+    call,
+    output_activation_of,
+    precision_of,
+    with_zero,
+)
 from keras_fisher.classifiers.target import Target
 from keras_fisher.typing import Array, Images, Tensor
 
@@ -136,17 +143,18 @@ class Network:
         """How z is read from the model, one of `keras_fisher.classifiers.reading.READINGS`."""
         return self._function.reading
 
-    @property
+    @functools.cached_property
     def logits_model(self) -> keras.Model:
-        """The model without its final activation: images → z.
+        """The model without its final activation: images → z (batch, outputs), (0, z) of one unit.
 
         Raises:
-            ValueError: it has one that cannot be taken off, or one output for two classes.
+            ValueError: it has one that cannot be taken off.
         """
-        if self.reading not in ("as_is", "stripped"):
+        if self.reading in ("log", "logit", "logit_pair"):
             remedy = "Pass one that returns a logit for each class."
-            raise ValueError(message("model", "show its logits", "probabilities, or one unit, only", remedy))
-        return self._function.model
+            raise ValueError(message("model", "show its logits", "probabilities only", remedy))
+        model = self._function.model
+        return with_zero(model) if self.reading.endswith("pair") else model
 
     def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
         """Returns `function(self.target, *tensors, **settings)`, compiled and kept; see `Programs`."""

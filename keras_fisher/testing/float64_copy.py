@@ -43,6 +43,13 @@ def float64_copy(model: keras.Model) -> keras.Model:
     return copy
 
 
+def check_logits(logits: Any) -> None:
+    """Refuses logits (n, outputs) that are of no two classes, by a ValueError."""
+    if logits.shape[-1] < 2:
+        remedy = "One unit z is two classes with the logits (0, z): pass kf.Classifier(model).logits_model."
+        raise ValueError(message("model", "return a logit for each class", "one unit", remedy))
+
+
 def _copy(model: keras.Model, is_end: bool) -> keras.Model:
     steps: list[Any] = list(getattr(model, "operations", model.layers))
     last = next((step for step in reversed(steps) if not _is_passive(step)), None) if is_end else None
