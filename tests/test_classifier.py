@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -74,6 +76,31 @@ def test_the_wrapped_model_is_left_as_it_was(pixels):
     kf.fisher_spectrum(kf.Classifier(model), pixels, solver="exact")
     np.testing.assert_array_equal(model(pixels).numpy(), before)
     assert output_activation_of(model) == "softmax"
+
+
+@pytest.mark.parametrize("kind", [kf.Classifier, lambda model: kf.Network(model, "softmax")])
+def test_a_network_that_is_made_while_a_graph_is_traced_is_the_same(kind, pixels):
+    model = keras.Sequential([*body(), sharp(activation="softmax")])
+
+    @tf.function
+    def scores(images):
+        return kind(model).target.logits(images)
+
+    np.testing.assert_allclose(scores(pixels), kind(model).outputs_of(pixels), atol=1e-5)
+
+
+def test_what_needs_values_is_refused_while_a_graph_is_traced(lenet, images):
+    calls = [
+        lambda data: kf.fisher_spectrum(lenet, data, 1),
+        lambda data: kf.attacks.FGM(1.0)(lenet, data),
+        lambda data: kf.Classifier(lenet).predict(data),
+    ]
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(8)
+    # Not even an array of NumPy is taken: the answer would be that of the first trace for ever.
+    for call, data in itertools.product(calls, [images, tf.constant(images), dataset]):
+        traced = tf.function(lambda call=call, data=data: call(data), autograph=False)
+        with pytest.raises(TypeError, match=r"`images` must have values, .*kf\.layers\.OSSALayer"):
+            traced()
 
 
 def test_probabilities_whose_softmax_is_hidden_are_taken_with_a_warning(pixels):

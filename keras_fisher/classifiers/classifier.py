@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_fisher.checks import check_option, suggests_keywords
 from keras_fisher.classifiers.model_files import as_keras_model
-from keras_fisher.classifiers.network import Network, kept_network
+from keras_fisher.classifiers.network import Network, kept_network, outside_of_graphs
 from keras_fisher.typing import Array, Images
 
 
@@ -55,7 +55,7 @@ class Classifier(Network):
         model = as_keras_model(model)
         self._arguments = (model, from_logits, bounds)
         self._told_logits = from_logits is True
-        self._set_up(model, "softmax", from_logits, bounds)
+        outside_of_graphs(self._set_up, model, "softmax", from_logits, bounds)
 
     @property
     def num_classes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import functools
 import math
 import os
@@ -15,7 +16,7 @@ import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_option, message, suggests_keywords
 from keras_fisher.classifiers import trial
-from keras_fisher.classifiers.image_check import check_bounds, check_images, read_dataset
+from keras_fisher.classifiers.image_check import check_bounds, check_eager, check_images, read_dataset
 from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
 from keras_fisher.classifiers.model_files import as_keras_model
 from keras_fisher.classifiers.programs import Programs
@@ -82,7 +83,7 @@ class Network:
                 found = f"{layer!r} with {output_activation!r}"
                 raise ValueError(message("layer", 'be None but for output_activation="linear"', found))
             model = _up_to(model, layer)
-        self._set_up(model, output_activation, "auto", bounds)
+        outside_of_graphs(self._set_up, model, output_activation, "auto", bounds)
 
     def _set_up(
         self,
@@ -169,8 +170,9 @@ class Network:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
 
         Raises:
-            TypeError, ValueError: they are not.
+            TypeError, ValueError: they are not, or a `tf.function` is being traced.
         """
+        check_eager(argument)
         return check_images(
             images,
             self.image_shape,
@@ -435,6 +437,25 @@ class Network:
             found,
             "The mean of a Gaussian takes any last layer: likelihood=kf.likelihoods.Gaussian().",
         )
+
+
+def outside_of_graphs(function: Callable[..., None], *arguments: Any) -> None:
+    """Runs the function where tensors have values and variables are made, also while a graph is traced.
+
+    `tf.init_scope` gives the first alone: a `tf.function` that is traced again keeps its thread from making
+    variables.
+    """
+    if tf.executing_eagerly():
+        function(*arguments)
+        return
+    policy = keras.config.dtype_policy()  # Of each thread by itself.
+
+    def run() -> None:
+        keras.config.set_dtype_policy(policy)
+        function(*arguments)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as outside:
+        outside.submit(run).result()
 
 
 def kept_network(model: Any, key: Hashable, make: Callable[[], Network]) -> Network:

@@ -93,8 +93,7 @@ class FisherRegularizer(Settings):
         self, model: Classifier | Target | keras.Model, images: Tensor, step: Tensor | int = 0
     ) -> Tensor:
         """Returns the weighted mean of the penalty over the images."""
-        with tf.init_scope():  # A model is tried out, also while a graph is made.
-            target = model if isinstance(model, Target) else as_classifier(model).target
+        target = model if isinstance(model, Target) else as_classifier(model).target
         penalties = self.per_image(target, tf.convert_to_tensor(images), step)
         # Of no images, as a replica may get in a last batch: 0.
         count = tf.cast(tf.size(penalties), penalties.dtype)
