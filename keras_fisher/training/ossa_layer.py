@@ -17,6 +17,7 @@ from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
+from keras_fisher.linalg.vectors import nan_unless
 from keras_fisher.serialization import describe, restore
 from keras_fisher.training.training_attack import default_epsilon, training_attack
 from keras_fisher.typing import Tensor
@@ -164,7 +165,7 @@ class OSSALayer(keras.layers.Layer):
         if training and self.fraction > 0:
             is_inside = self.is_inside(images)
             images = self.perturb(images, labels)
-            images = where_image(is_inside, images, tf.fill(tf.shape(images), tf.cast(np.nan, images.dtype)))
+            images = nan_unless(is_inside, images)
         return tf.cast(images, self.compute_dtype)
 
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
