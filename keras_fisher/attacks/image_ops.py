@@ -49,9 +49,11 @@ def unit(images: Tensor) -> Tensor:
 
 def scaled(images: Tensor, lengths: Tensor, dtype: Any = tf.float64) -> Tensor:
     """Returns the images at these l2 norms (n,) float64; zero stays zero, what is not finite becomes it."""
-    factors = tf.math.divide_no_nan(lengths, norms(images, dtype))
+    # In two steps: length over norm may overflow where neither of them does.
+    found = norms(images, dtype)
+    factors = per_image(tf.math.divide_no_nan(tf.ones_like(found), found), images)
     factors = tf.where(tf.math.is_finite(factors), factors, tf.zeros_like(factors))
-    return tf.math.multiply_no_nan(images, per_image(factors, images))
+    return tf.math.multiply_no_nan(images, factors) * per_image(lengths, images)
 
 
 def per_image(factors: Tensor, images: Tensor) -> Tensor:

@@ -328,11 +328,12 @@ def adam_step(
         step_size: of Adam.
         objective: what is minimised.
     """
-    dtype, scale = images.dtype, 1 / objective.unit_length**2
+    dtype, unit_length = images.dtype, objective.unit_length
     offsets = images - state.origins
     lengths = norms(offsets)
-    loss = scale * tf.square(lengths) + state.const * found.penalty
-    gradients = (2 * scale * offsets + found.gradient) * slopes
+    loss = tf.square(lengths / unit_length) + state.const * found.penalty
+    # Nothing by the square of the range, which may be beyond float32.
+    gradients = (2 * (offsets / unit_length) + unit_length * found.gradient) * (slopes / unit_length)
     cost = tf.where(found.is_success, lengths, found.missing)
     best = state.best.offer(images, found.predictions, found.is_success, cost)
 
