@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
 import itertools
+import time
 
 import keras
 import numpy as np
@@ -13,6 +16,7 @@ from keras import layers
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.classifiers import class_odds
+from keras_fisher.classifiers.programs import Programs
 from keras_fisher.classifiers.reading import output_activation_of
 
 SHAPE = (6, 6, 1)
@@ -297,3 +301,28 @@ def test_grey_images_without_a_channel_axis_are_told_apart_from_a_single_image()
         classifier.logits(np.zeros((4, 28, 28)))
     with pytest.raises(ValueError, match=r"batch axis: images\[None\]"):
         classifier.logits(np.zeros((28, 28, 1)))
+
+
+def _identity(subject, tensor, *, setting):
+    return tensor
+
+
+class _Slow(collections.OrderedDict):
+    """Lets another thread in after each entry."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        time.sleep(0.001)
+
+
+def test_threads_share_the_programs_of_a_net(monkeypatch):
+    monkeypatch.setattr("keras_fisher.classifiers.programs.MAX_PROGRAMS", 2)
+    programs = Programs(None)
+    programs._compiled = _Slow()
+
+    def ask(setting):
+        return float(programs.run(_identity, np.float32(setting), setting=setting))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(64))) == list(range(64))
+    assert len(programs._compiled) == 2
