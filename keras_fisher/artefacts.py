@@ -20,7 +20,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 
 __all__ = [
     "check_manifest",
@@ -37,6 +37,7 @@ _PACKAGE = pathlib.Path(__file__).resolve().parent
 _DISTRIBUTIONS = ("tensorflow", "keras", "numpy", "scipy", "scikit-learn", "keras-fisher")
 
 
+@suggests_keywords
 def saved_model_path(name: str) -> pathlib.Path:
     """Returns the folder `saved_models/<name>`, of the installed package or else of the checkout.
 
@@ -69,12 +70,14 @@ def saved_model_path(name: str) -> pathlib.Path:
     )
 
 
+@suggests_keywords
 def sha256(path: str | os.PathLike) -> str:
     """Returns the SHA-256 of a file's bytes, in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@suggests_keywords
 def write_atomically(path: str | os.PathLike, write: Callable[[pathlib.Path], Any]) -> pathlib.Path:
     """Returns `path` once `write` has written that file whole; a failure leaves what was there before.
 
@@ -97,6 +100,7 @@ def write_atomically(path: str | os.PathLike, write: Callable[[pathlib.Path], An
 
 
 @contextlib.contextmanager
+@suggests_keywords
 def temporary_sibling(folder: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a new hidden name beside `folder`, and removes what is there in the end."""
     temporary = folder.with_name(f".{secrets.token_hex(8)}.{folder.name}")
@@ -106,6 +110,7 @@ def temporary_sibling(folder: pathlib.Path) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+@suggests_keywords
 def put_in_place(temporary: pathlib.Path, folder: pathlib.Path) -> None:
     """Renames `temporary` to `folder`; what was there is removed only once that is done."""
     if not folder.exists():
@@ -134,6 +139,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@suggests_keywords
 def write_manifest(
     path: str | os.PathLike,
     command: str,
@@ -174,6 +180,7 @@ def write_manifest(
     return json.loads(text)
 
 
+@suggests_keywords
 def check_manifest(path: str | os.PathLike) -> dict[str, Any]:
     """Returns the manifest at `path` after comparing every file that it vouches for.
 

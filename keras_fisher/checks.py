@@ -150,10 +150,11 @@ def check_keywords(owner: str, given: Iterable[str], signature: inspect.Signatur
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-    known = [each.name for each in parameters if each.kind in kinds and each.name != "self"]
+    known = [each.name for each in parameters if each.kind in kinds and each.name not in ("self", "cls")]
     unknown = [keyword for keyword in given if keyword not in known]
     if not unknown:
         return
+    known = [name for name in known if not name.startswith("_")]
     meant = [_meant(keyword, known) for keyword in unknown]
     if all(meant):
         remedy = f"Did you mean {' and '.join(f'`{name}`' for name in meant)}?"
@@ -174,7 +175,8 @@ def _meant(keyword: str, known: Collection[str]) -> str | None:
 def suggests_keywords(function: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """Returns the function, whose TypeError for an unknown keyword says which one was meant.
 
-    A decorator of public functions. Settings classes have the same from `Settings`.
+    A decorator of public functions, methods and constructors. Dataclasses have the same from their base
+    `KnowsKeywords`.
 
     Example:
         >>> @suggests_keywords
@@ -185,14 +187,17 @@ def suggests_keywords(function: Callable[_Parameters, _Result]) -> Callable[_Par
         TypeError: `attack` must be given arguments that it has, got eps. Did you mean `epsilon`?
     """
     signature = inspect.signature(function)
-    # Of a method `__init__` the class is meant.
-    owner = function.__qualname__.removesuffix(".__init__").rpartition(".")[2]
+    name = function.__name__
 
     @functools.wraps(function)
     def checked(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        # Of `__init__` and `__call__` the class is meant, be it a derived one.
+        owner = type(args[0]).__name__ if name.startswith("__") and args else name
         check_keywords(owner, kwargs, signature)
         return function(*args, **kwargs)
 
+    # Keras reads a constructor's arguments past `__wrapped__`.
+    cast(Any, checked).__signature__ = signature
     return checked
 
 
@@ -206,22 +211,17 @@ class _SignatureOfInit:
         return inspect.Signature(parameters)
 
 
-class Settings:
-    """A base of settings classes, which are frozen dataclasses.
-
-    A keyword that the class does not have is refused with the one that was meant. `get_config` returns the
-    settings, as Keras wants to serialise an object: see `keras_fisher.serialization.register`.
+class KnowsKeywords:
+    """A base of dataclasses: a keyword that the class does not have is refused with the one that was meant.
 
     Example:
         >>> import dataclasses
         >>> @dataclasses.dataclass(frozen=True)
-        ... class Step(Settings):
+        ... class Step(KnowsKeywords):
         ...     epsilon: float = 1.0
         >>> Step(eps=2.0)
         Traceback (most recent call last):
         TypeError: `Step` must be given arguments that it has, got eps. Did you mean `epsilon`?
-        >>> Step(epsilon=2.0).get_config()
-        {'epsilon': 2.0}
     """
 
     __signature__ = cast(Any, _SignatureOfInit())
@@ -230,6 +230,22 @@ class Settings:
         if kwargs:  # Copies and pickles are made without.
             check_keywords(cls.__name__, kwargs, inspect.signature(cls))
         return super().__new__(cls)
+
+
+class Settings(KnowsKeywords):
+    """A base of settings classes, which are frozen dataclasses.
+
+    `get_config` returns the settings, as Keras wants to serialise an object: see
+    `keras_fisher.serialization.register`.
+
+    Example:
+        >>> import dataclasses
+        >>> @dataclasses.dataclass(frozen=True)
+        ... class Step(Settings):
+        ...     epsilon: float = 1.0
+        >>> Step(epsilon=2.0).get_config()
+        {'epsilon': 2.0}
+    """
 
     def get_config(self) -> dict[str, Any]:
         """Returns the settings by name."""

@@ -171,3 +171,21 @@ def test_unit_holds_where_squares_underflow():
     vectors = tf.constant(np.full((1, 2, 2, 1), 3e-30, np.float32))
     np.testing.assert_allclose(unit(vectors).numpy(), 0.5, rtol=1e-6)
     assert not unit(tf.zeros((1, 2, 2, 1))).numpy().any()
+
+
+def test_pixels_up_to_1e25_are_attacked_as_those_up_to_one():
+    # F13: lengths over norms of gradients are beyond float32 there.
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(3, kernel_initializer=keras.initializers.HeNormal(0)),
+    ]
+    head = keras.Sequential([keras.Input((4, 4, 1)), *layers])
+    scaled = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Rescaling(1e-25), head])
+    images = np.random.default_rng(0).uniform(0.1, 0.9, (6, 4, 4, 1)).astype(np.float32)
+    for attack in (kf.attacks.DDN(steps=20), kf.attacks.CarliniWagner(steps=30, binary_search_steps=2)):
+        small = attack(kf.Classifier(head), images)
+        large = attack(kf.Classifier(scaled, bounds=(0.0, 1e25)), images * np.float32(1e25))
+        assert np.isfinite(large.images).all()
+        np.testing.assert_array_equal(large.success, small.success)
+        assert large.success.any()
+        np.testing.assert_allclose(large.norms, 1e25 * small.norms, rtol=1e-2)

@@ -170,3 +170,10 @@ def test_validation_data_has_any_form_that_fit_takes(form, data):
     history = fit(model, data, callback).history
     expected = 1 - kf.attacks.FGM(0.4)(model, images, labels).success.mean()
     assert history["val_robust_accuracy"] == [pytest.approx(expected)]
+
+
+def test_a_targeted_validation_attack_is_refused_at_once(sample):
+    with pytest.raises(ValueError, match=r"`validation_attack` must be untargeted, got PGD\(targeted=True\)"):
+        kf.callbacks.OSSACallback(
+            1.0, validation_data=sample, validation_attack=kf.attacks.PGD(1.0, targeted=True)
+        )

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import concurrent.futures
+import itertools
+import time
+
 import keras
 import numpy as np
 import pytest
@@ -11,6 +16,7 @@ from keras import layers
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.classifiers import class_odds
+from keras_fisher.classifiers.programs import Programs
 from keras_fisher.classifiers.reading import output_activation_of
 
 SHAPE = (6, 6, 1)
@@ -74,6 +80,31 @@ def test_the_wrapped_model_is_left_as_it_was(pixels):
     kf.fisher_spectrum(kf.Classifier(model), pixels, solver="exact")
     np.testing.assert_array_equal(model(pixels).numpy(), before)
     assert output_activation_of(model) == "softmax"
+
+
+@pytest.mark.parametrize("kind", [kf.Classifier, lambda model: kf.Network(model, "softmax")])
+def test_a_network_that_is_made_while_a_graph_is_traced_is_the_same(kind, pixels):
+    model = keras.Sequential([*body(), sharp(activation="softmax")])
+
+    @tf.function
+    def scores(images):
+        return kind(model).target.logits(images)
+
+    np.testing.assert_allclose(scores(pixels), kind(model).outputs_of(pixels), atol=1e-5)
+
+
+def test_what_needs_values_is_refused_while_a_graph_is_traced(lenet, images):
+    calls = [
+        lambda data: kf.fisher_spectrum(lenet, data, 1),
+        lambda data: kf.attacks.FGM(1.0)(lenet, data),
+        lambda data: kf.Classifier(lenet).predict(data),
+    ]
+    dataset = tf.data.Dataset.from_tensor_slices(images).batch(8)
+    # Not even an array of NumPy is taken: the answer would be that of the first trace for ever.
+    for call, data in itertools.product(calls, [images, tf.constant(images), dataset]):
+        traced = tf.function(lambda call=call, data=data: call(data), autograph=False)
+        with pytest.raises(TypeError, match=r"`images` must have values, .*kf\.layers\.OSSALayer"):
+            traced()
 
 
 def test_probabilities_whose_softmax_is_hidden_are_taken_with_a_warning(pixels):
@@ -270,3 +301,28 @@ def test_grey_images_without_a_channel_axis_are_told_apart_from_a_single_image()
         classifier.logits(np.zeros((4, 28, 28)))
     with pytest.raises(ValueError, match=r"batch axis: images\[None\]"):
         classifier.logits(np.zeros((28, 28, 1)))
+
+
+def _identity(subject, tensor, *, setting):
+    return tensor
+
+
+class _Slow(collections.OrderedDict):
+    """Lets another thread in after each entry."""
+
+    def __setitem__(self, key, value):
+        super().__setitem__(key, value)
+        time.sleep(0.001)
+
+
+def test_threads_share_the_programs_of_a_net(monkeypatch):
+    monkeypatch.setattr("keras_fisher.classifiers.programs.MAX_PROGRAMS", 2)
+    programs = Programs(None)
+    programs._compiled = _Slow()
+
+    def ask(setting):
+        return float(programs.run(_identity, np.float32(setting), setting=setting))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(ask, range(64))) == list(range(64))
+    assert len(programs._compiled) == 2

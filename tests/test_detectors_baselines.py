@@ -238,6 +238,33 @@ def test_last_hidden_layer_is_the_input_of_the_logits(classifier, probes):
     np.testing.assert_allclose(last @ kernel + bias, logits, atol=1e-4)
 
 
+@pytest.mark.parametrize(("activation", "from_logits"), [("sigmoid", "auto"), (None, True)])
+def test_one_unit_shows_its_layers_and_drops_out_as_two_classes(activation, from_logits):
+    layers = [
+        keras.layers.Flatten(),
+        keras.layers.Dense(6, activation="elu", name="hidden"),
+        keras.layers.Dropout(0.5),
+        keras.layers.Dense(1, activation=activation, kernel_initializer="ones"),
+    ]
+    net = kf.Classifier(keras.Sequential([keras.Input((4, 4, 1)), *layers]), from_logits)
+    images = np.random.default_rng(0).uniform(size=(5, 4, 4, 1)).astype(np.float32)
+    hidden = HiddenLayers(net)
+    (values,), logits = hidden(images)
+    assert hidden.names == ("hidden",)
+    np.testing.assert_allclose(logits, net.logits(images), atol=1e-5)
+    np.testing.assert_allclose(logits[:, 1], values.sum(axis=-1), atol=1e-5)
+    passes = DropoutPasses(net).logits(images, seed=0, num_passes=3)
+    assert passes.shape == (3, 5, 2)
+    assert (passes[..., 0] == 0).all()
+    assert passes[..., 1].std(axis=0).min() > 0
+    # Of the probabilities alone no layer before the logits is known.
+    if activation == "sigmoid":
+        with pytest.warns(UserWarning, match="probabilities"):
+            hiding = kf.Classifier(keras.Model(net.model.inputs, net.model.outputs[0] * 1.0))
+        with pytest.raises(ValueError, match="`model` must show its logits, got probabilities only"):
+            HiddenLayers(hiding)
+
+
 def test_hidden_layers_of_a_graph_come_after_their_inputs():
     images = keras.Input((8, 8, 1))
     first = keras.layers.Conv2D(4, 3, padding="same", name="first")(images)

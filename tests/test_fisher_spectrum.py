@@ -334,3 +334,14 @@ def test_bad_arguments_get_a_clear_error(options, error, words, classifier, imag
 def test_no_images_at_all_are_refused(classifier):
     with pytest.raises(ValueError, match="at least one image"):
         kf.fisher_spectrum(classifier, np.zeros((0, 28, 28, 1)))
+
+
+def test_the_oracles_refuse_one_unit():
+    layers = [keras.Input((4,)), keras.layers.Dense(1)]
+    one = testing.float64_copy(keras.Sequential(layers))
+    for oracle in (
+        testing.reference_spectrum,
+        lambda model, points: testing.kl_divergence(model, points, points),
+    ):
+        with pytest.raises(ValueError, match="`model` must return a logit for each class, got one unit"):
+            oracle(one, np.zeros((2, 4)))

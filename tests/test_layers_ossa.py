@@ -400,3 +400,9 @@ def test_a_net_without_a_second_derivative_is_attacked_along_its_true_eigenvecto
         with pytest.raises(ValueError, match=r"ResizeBilinearGrad.*Resize images before"):
             kf.losses.FisherRegularizer(penalty=penalty)(net, images)
     assert kf.losses.FisherRegularizer(penalty="kl", epsilon=0.1)(net, images) > 0
+
+
+def test_an_epsilon_that_contradicts_that_of_the_attack_is_refused():
+    # B6
+    with pytest.raises(ValueError, match=r"`attack` must agree with `epsilon` = 1\.5 .*PGD\(epsilon=1\)"):
+        kf.layers.OSSALayer(conv_net(), epsilon=1.5, attack=kf.attacks.PGD(epsilon=1.0))

@@ -362,3 +362,22 @@ def test_a_keras_model_is_taken_within_a_graph_too(pixels):
     regularizer = FisherRegularizer(solver="exact")
     inside = tf.function(lambda images: regularizer(model, images))(images)
     np.testing.assert_allclose(inside, regularizer(kf.Classifier(model), images), rtol=1e-5)
+
+
+@pytest.mark.parametrize("penalty", ["spectral_norm", "trace", "kl"])
+def test_an_image_of_an_infinite_slope_counts_as_zero_and_poisons_no_weight(penalty):
+    # A12: the square root at 0.
+    layers = [keras.layers.Lambda(tf.sqrt), keras.layers.Flatten(), keras.layers.Dense(4, "tanh")]
+    net = keras.Sequential([keras.Input((3, 3, 1)), *layers, keras.layers.Dense(3)])
+    images = np.random.default_rng(0).uniform(0.1, 1.0, (3, 3, 3, 1)).astype(np.float32)
+    images[0] = 0.0
+    images[2, 1, 1] = 0.0
+    classifier = kf.Classifier(net)
+    regularizer = kf.losses.FisherRegularizer(3.0, penalty)
+    with tf.GradientTape() as tape:
+        value = regularizer(classifier, tf.constant(images))
+    gradients = tape.gradient(value, net.trainable_weights, unconnected_gradients="zero")
+    assert all(np.isfinite(gradient).all() for gradient in gradients)
+    per_image = regularizer.per_image(classifier.target, tf.constant(images)).numpy()
+    np.testing.assert_array_equal(per_image > 0, [False, True, False])
+    np.testing.assert_allclose(value, per_image.sum(), rtol=1e-6)

@@ -149,6 +149,80 @@ def test_a_function_suggests_keywords_and_stays_what_it_was():
         search(0, num_eigenpairs=1)
 
 
+def public_callables(module, seen):
+    """Yields (name, callable) of a module and of the modules that it names."""
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.ismodule(value):
+            if value not in seen:
+                seen.append(value)
+                yield from public_callables(value, seen)
+        elif callable(value):
+            yield f"{module.__name__}.{name}", value
+            if isinstance(value, type):
+                yield from public_methods(f"{module.__name__}.{name}", value)
+
+
+def public_methods(owner, kind):
+    """Yields (name, function): `__call__`, and of what people hold all methods with an optional argument."""
+    is_held = issubclass(
+        kind, (kf.Network, kf.FisherOperator, kf.detectors.Detector, kf.detectors.Evaluation)
+    )
+    for name, method in inspect.getmembers(kind, inspect.isroutine):
+        function = getattr(method, "__func__", method)
+        is_ours = str(getattr(function, "__module__", None)).startswith("keras_fisher.")
+        is_called = name == "__call__" or (is_held and not name.startswith("_"))
+        if is_ours and is_called and has_default(function):
+            yield f"{owner}.{name}", function
+
+
+def has_default(function):
+    return any(each.default is not each.empty for each in inspect.signature(function).parameters.values())
+
+
+def takes_keywords(value):
+    """Whether users call it, with names."""
+    # Functions that are settings close over nothing, not even over a check.
+    is_setting = inspect.isfunction(value) and "keras_fisher>" in keras.saving.get_registered_name(value)
+    # Named tuples are made by the library.
+    is_record = isinstance(value, type) and issubclass(value, tuple)
+    is_callable = isinstance(value, type) or inspect.isfunction(value)
+    return is_callable and not (is_setting or is_record or inspect.isabstract(value))
+
+
+def slips(function):
+    """Yields (misspelt, meant, required by position, required by name) of each argument that has a name."""
+    parameters = inspect.signature(function).parameters.values()
+    is_open = any(each.kind is each.VAR_KEYWORD for each in parameters)
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    required = [each.name for each in named if each.default is each.empty]
+    owners = [name for name in required if name in ("self", "cls")]
+    for name in (each.name for each in named if each.name not in owners and not each.name.startswith("_")):
+        if not (is_open and name in required):  # Python misses it first.
+            others = [one for one in required if one not in (name, *owners)]
+            yield name[:-1] if len(name) > 3 else f"{name}s", name, [None for _ in owners], others
+
+
+def test_every_public_callable_names_the_keyword_that_was_meant():
+    pytest.importorskip("foolbox")
+    pytest.importorskip("art")
+    tried, mute = 0, []
+    for name, value in public_callables(kf, [kf]):
+        if not takes_keywords(value):
+            continue
+        for slip, meant, owners, required in slips(value):
+            tried += 1
+            try:
+                value(*owners, **dict.fromkeys(required), **{slip: None})
+                said = "nothing"
+            except Exception as error:
+                said = str(error)
+            if f"Did you mean `{meant}`?" not in said:
+                mute.append(f"{name}({slip}=) says {said}")
+    assert tried > 300
+    assert not mute, "\n".join(mute)
+
+
 def test_fisher_spectrum_suggests_num_eigenpairs():
     with pytest.raises(TypeError, match=r"`fisher_spectrum` must .* got k\. Did you mean `num_eigenpairs`\?"):
         kf.fisher_spectrum(None, None, k=3)
@@ -164,6 +238,12 @@ OURS = {
     "iterative": kf.attacks.IterativeAttack(steps=3, direction=gradient),
     "pgd": kf.attacks.PGD(1.5, steps=3, restarts=2),
     "carlini_wagner": kf.attacks.CarliniWagner(steps=7),
+    "bernoulli": kf.likelihoods.Bernoulli(),
+    "categorical": kf.likelihoods.Categorical(temperature=math.inf),
+    "gaussian": kf.likelihoods.Gaussian((1.0, 2.0)),
+    "sampled_categorical": kf.likelihoods.SampledCategorical(3, seed=1),
+    "regularizer": kf.losses.FisherRegularizer(0.1, "kl", solver=kf.solvers.Gram()),
+    "warmup": kf.callbacks.Warmup(1.5, epochs=2),
     "feature": kf.detectors.features.LogEigenvalues(temperature=math.inf),
     "numpy": Move(np.float32(0.5), steps=np.int64(3)),
     "nested": Move(direction=gradient, solver=Move(direction=Move()), parts=((1, -math.inf), Move())),
@@ -185,6 +265,45 @@ def test_what_is_described_in_strict_json_comes_back(name):
     described = json.loads(json.dumps(describe("value", OURS[name]), allow_nan=False))
     assert restore(described) == OURS[name]
     assert keras.saving.deserialize_keras_object(described) == OURS[name]
+
+
+def test_all_public_settings_are_registered():
+    # What holds a detector or an attack of Foolbox cannot be written as JSON.
+    apart = ("keras_fisher.adaptive.", "keras_fisher.interop.")
+    kinds = [value for name, value in public_callables(kf, [kf]) if not name.startswith(apart)]
+    kinds = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Settings)]
+    assert len(kinds) > 35
+    for kind in kinds:
+        assert keras.saving.get_registered_object(f"keras_fisher>{kind.__name__}") is kind
+
+
+@keras.saving.register_keras_serializable("test_settings")
+class Regularized(keras.layers.Dense):
+    """A layer of a user's own, configured with settings of ours."""
+
+    def __init__(self, units, regularizer, likelihood, **options):
+        super().__init__(units, **options)
+        self.regularizer = regularizer
+        self.likelihood = likelihood
+
+    def get_config(self):
+        return super().get_config() | {"regularizer": self.regularizer, "likelihood": self.likelihood}
+
+    @classmethod
+    def from_config(cls, config):
+        ours = {
+            name: keras.saving.deserialize_keras_object(config[name])
+            for name in ("regularizer", "likelihood")
+        }
+        return cls(**(config | ours))
+
+
+def test_a_model_configured_with_a_likelihood_and_a_regularizer_is_read_again(tmp_path):
+    layer = Regularized(2, OURS["regularizer"], OURS["gaussian"])
+    model = keras.Sequential([keras.Input((3,)), layer])
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras").layers[0]
+    assert (again.regularizer, again.likelihood) == (layer.regularizer, layer.likelihood)
 
 
 def test_a_class_of_a_users_own_needs_only_to_be_registered():

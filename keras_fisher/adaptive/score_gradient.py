@@ -19,7 +19,7 @@ from keras_fisher.adaptive.detector_oracle import (
 from keras_fisher.attacks import unit
 from keras_fisher.attacks.attack import check_length
 from keras_fisher.attacks.image_ops import Bounds, pixel_range
-from keras_fisher.checks import check_integer
+from keras_fisher.checks import KnowsKeywords, check_integer
 from keras_fisher.typing import Array, Tensor
 
 #: σ where none is given, in ranges of the pixels.
@@ -65,7 +65,7 @@ def _downhill(surrogate: Surrogate, images: Tensor) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class ScoreGradient(DetectorGuide):
+class ScoreGradient(KnowsKeywords, DetectorGuide):
     """The gradient of a detector's log odds, estimated from its scores at random neighbours, in pairs.
 
     g = Σ (s(x + σu) − s(x − σu)) u over Gaussian u: the gradient of s smoothed over σ, which has one where

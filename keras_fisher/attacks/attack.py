@@ -15,7 +15,7 @@ from keras_fisher.attacks.attempt import AttackResult, Attempt, answers, concate
 from keras_fisher.attacks.batch import Batch, gather
 from keras_fisher.attacks.directions import has_static_shapes
 from keras_fisher.attacks.image_ops import per_image, pixel_range, where_image
-from keras_fisher.checks import Settings, check_flag, check_real, message
+from keras_fisher.checks import Settings, check_flag, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels, Tensor
@@ -63,6 +63,7 @@ class Attack(Settings, abc.ABC):
             raise ValueError(message("targeted", f"be False for {type(self).__name__}", True, remedy))
 
     @final
+    @suggests_keywords
     def __call__(
         self,
         classifier: Classifier | keras.Model,
@@ -315,6 +316,7 @@ def judge(batch: Batch, attempt: Attempt) -> AttackResult:
     )
 
 
+@suggests_keywords
 def attempt_at(
     classifier: Classifier, batch: Batch, images: Tensor, num_iterations: Array | int = 0
 ) -> Attempt:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
+from keras_fisher.checks import KnowsKeywords
 from keras_fisher.typing import Array, Tensor
 
 State = TypeVar("State", bound=NamedTuple)
@@ -18,6 +19,8 @@ State = TypeVar("State", bound=NamedTuple)
 _ONE_IN = 16
 #: Stands for the answer of a classifier whose logits are not finite.
 NO_ANSWER = -1
+#: Stands for infinity in a graph, larger than any cost: TensorFlow's own check of numerics stops at infinity.
+WORST = 1e300
 
 
 class Attempt(NamedTuple):
@@ -48,7 +51,7 @@ class Attempt(NamedTuple):
             images=images,
             predictions=no_answer if clean_predictions is None else clean_predictions,
             is_success=tf.fill([count], False),
-            cost=tf.fill([count], tf.constant(np.inf, tf.float64)),
+            cost=tf.fill([count], tf.constant(WORST, tf.float64)),
             num_iterations=tf.zeros([count], tf.int64),
             clean_predictions=no_answer if clean_predictions is None else clean_predictions,
         )
@@ -62,7 +65,7 @@ class Attempt(NamedTuple):
         """
         has_answer = (predictions != NO_ANSWER) & ~tf.math.is_nan(cost)
         is_success &= has_answer
-        cost = tf.where(has_answer, cost, tf.fill(tf.shape(cost), tf.constant(np.inf, tf.float64)))
+        cost = tf.where(has_answer, cost, tf.fill(tf.shape(cost), tf.constant(WORST, tf.float64)))
         is_better = mask & tf.where(is_success == self.is_success, cost < self.cost, is_success)
         return self._replace(
             images=where_image(is_better, images, self.images),
@@ -146,7 +149,7 @@ def concatenate(records: list[Any]) -> Any:
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class AttackResult:
+class AttackResult(KnowsKeywords):
     """Perturbed images, one for each image given, successful or not."""
 
     #: (n, h, w, c) in the dtype of the model; within the classifier's bounds if the attack clips. Where the

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import KnowsKeywords, check_integer, message
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.image_check import check_labels, read_dataset
 from keras_fisher.typing import Array, Images, Labels, Tensor
@@ -61,7 +61,7 @@ def margins(logits: Tensor, classes: Tensor) -> Tensor:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Batch:
+class Batch(KnowsKeywords):
     """Checked images that an attack works on at once."""
 
     #: (n, h, w, c) in the dtype of the model.

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import MinimumNormAttack, check_length, logits_of
-from keras_fisher.attacks.attempt import Attempt, answers
+from keras_fisher.attacks.attempt import WORST, Attempt, answers
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import loss_gradient
 from keras_fisher.attacks.image_ops import Bounds, clip_to, norms, pixel_range, scaled
@@ -95,7 +95,7 @@ def _search(
 ) -> tuple[Tensor, Attempt]:
     """Returns where the last step has led, and the best before."""
     goal = Goal(labels, targets, kind)
-    farthest = tf.fill(tf.shape(labels), tf.constant(np.inf, tf.float64))
+    farthest = tf.fill(tf.shape(labels), tf.constant(WORST, tf.float64))
     if bounds is not None:
         lower, upper = np.asarray(bounds, origins.dtype.as_numpy_dtype)
         farthest = norms(tf.maximum(origins - lower, upper - origins))

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import MinimumNormAttack, logits_of
-from keras_fisher.attacks.attempt import Attempt, answers, state_of, take_steps
+from keras_fisher.attacks.attempt import WORST, Attempt, answers, state_of, take_steps
 from keras_fisher.attacks.batch import Batch, margins
 from keras_fisher.attacks.image_ops import (
     Bounds,
@@ -134,7 +134,7 @@ def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tupl
         number = tf.where(state.is_open, tf.cast(step, tf.int64), best.num_iterations)
         # Beyond the boundary by a share of the way so far, or the steps would close in on it for ever.
         lengths = relaxation * distances + overshoot * (norms(state.images - state.origins) + distances)
-        lengths = tf.where(tf.math.is_finite(lengths), lengths, tf.zeros_like(lengths))
+        lengths = tf.where(distances < WORST, lengths, tf.zeros_like(lengths))
         moved = clip_to(bounds, state.images + per_image(lengths, state.images) * directions)
         return state._replace(
             images=moved, is_open=state.is_open & ~is_fooled, best=best._replace(num_iterations=number)
@@ -144,14 +144,14 @@ def _take_steps(target: Target, *tensors: Tensor, bounds: Bounds | None) -> tupl
 
 
 def _nearest_boundary(target: Target, state: _State, bounds: Bounds | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Returns unit directions to the nearest boundaries, distances (n,), infinite for none, and logits."""
+    """Returns unit directions to the nearest boundaries, distances (n,), `WORST` for none, and logits."""
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(state.images)
         logits = target.logits(state.images)
     is_label = tf.one_hot(state.labels, logits.shape[1], dtype=logits.dtype)
     # No gap at all is a tie, which the label has won: it takes a step too.
     least_gap = _TIE * tf.reduce_max(tf.abs(tf.cast(logits, tf.float64)), axis=-1)
-    distances = tf.fill(tf.shape(state.labels), tf.constant(np.inf, tf.float64))
+    distances = tf.fill(tf.shape(state.labels), tf.constant(WORST, tf.float64))
     directions = tf.zeros_like(state.images)
     for index in range(state.rivals.shape[1]):
         contrast = tf.one_hot(state.rivals[:, index], logits.shape[1], dtype=logits.dtype) - is_label
@@ -164,8 +164,8 @@ def _nearest_boundary(target: Target, state: _State, bounds: Bounds | None) -> t
         )
         normal = free_pixels(bounds, state.images, normal)
         gap = tf.maximum(tf.abs(tf.reduce_sum(tf.cast(logits * contrast, tf.float64), axis=-1)), least_gap)
-        distance = (gap + _TIE) / norms(normal)  # infinite for no gradient
-        is_nearer = distance < distances
+        distance = tf.math.divide_no_nan(gap + _TIE, norms(normal))
+        is_nearer = (distance > 0) & (distance < distances)  # zero for no gradient
         directions = where_image(is_nearer, unit(normal), directions)
         distances = tf.where(is_nearer, distance, distances)
     return directions, distances, logits

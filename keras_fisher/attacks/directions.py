@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.image_ops import normal_images, norms, unit
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target, class_odds
 from keras_fisher.typing import Tensor
 
@@ -85,6 +85,7 @@ def pull_back(
     return gradients, logits
 
 
+@suggests_keywords
 def labels_or_predictions(labels: Tensor | None, logits: Tensor) -> Tensor:
     """Returns the labels (n,) int64, or the classes of the largest logits where they are None."""
     return tf.argmax(logits, axis=-1) if labels is None else tf.cast(labels, tf.int64)

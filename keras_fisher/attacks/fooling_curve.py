@@ -12,14 +12,14 @@ import numpy as np
 from keras_fisher.attacks.attack import FixedEpsilonAttack, check_fixed_epsilon, warn_of_short_lengths
 from keras_fisher.attacks.batch import Batch
 from keras_fisher.attacks.iterative_attack import IterativeAttack
-from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.checks import KnowsKeywords, check_flag, check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class FoolingCurve:
+class FoolingCurve(KnowsKeywords):
     """Which images are fooled at each epsilon, or after each number of iterations."""
 
     #: (m,) float64 epsilons, or int64 numbers of iterations, as given.
@@ -37,6 +37,7 @@ class FoolingCurve:
         return f"FoolingCurve(n={self.success.shape[1]}, {len(self.values)} values={ends})"
 
 
+@suggests_keywords
 def fooling_curve(
     attack: FixedEpsilonAttack,
     classifier: Classifier | keras.Model,

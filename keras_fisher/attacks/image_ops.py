@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from keras_fisher.checks import suggests_keywords
 from keras_fisher.typing import Tensor
 
 Bounds = tuple[float, float]
@@ -40,6 +41,7 @@ def norms(images: Tensor, dtype: Any = tf.float64) -> Tensor:
     return tf.sqrt(tf.cast(tf.reduce_sum(tf.square(flat), axis=-1), tf.float64))
 
 
+@suggests_keywords
 def unit(images: Tensor) -> Tensor:
     """Returns the images at unit l2 norm; zero stays zero, and what is not finite becomes it."""
     return scaled(images, tf.ones(tf.shape(images)[:1], tf.float64))
@@ -47,9 +49,11 @@ def unit(images: Tensor) -> Tensor:
 
 def scaled(images: Tensor, lengths: Tensor, dtype: Any = tf.float64) -> Tensor:
     """Returns the images at these l2 norms (n,) float64; zero stays zero, what is not finite becomes it."""
-    factors = tf.math.divide_no_nan(lengths, norms(images, dtype))
+    # In two steps: length over norm may overflow where neither of them does.
+    found = norms(images, dtype)
+    factors = per_image(tf.math.divide_no_nan(tf.ones_like(found), found), images)
     factors = tf.where(tf.math.is_finite(factors), factors, tf.zeros_like(factors))
-    return tf.math.multiply_no_nan(images, per_image(factors, images))
+    return tf.math.multiply_no_nan(images, factors) * per_image(lengths, images)
 
 
 def per_image(factors: Tensor, images: Tensor) -> Tensor:

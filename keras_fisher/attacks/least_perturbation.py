@@ -18,7 +18,7 @@ from keras_fisher.attacks.attack import (
 from keras_fisher.attacks.attempt import AttackResult, Attempt, concatenate, to_arrays
 from keras_fisher.attacks.batch import Batch
 from keras_fisher.attacks.image_ops import pixel_range
-from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.checks import check_flag, check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
@@ -38,6 +38,7 @@ class LeastPerturbation(AttackResult):
     epsilons: Array
 
 
+@suggests_keywords
 def least_perturbation(
     attack: FixedEpsilonAttack,
     classifier: Classifier | keras.Model,

@@ -13,12 +13,13 @@ from keras_fisher.attacks.batch import Batch
 from keras_fisher.attacks.directions import Direction, loss_ascent_direction
 from keras_fisher.attacks.iterative_attack import IterativeAttack
 from keras_fisher.attacks.one_step_attack import OneStepAttack
-from keras_fisher.checks import check_integer, check_option
+from keras_fisher.checks import check_integer, check_option, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.classifiers.image_check import check_labels
 from keras_fisher.typing import Array, Images, Labels
 
 
+@suggests_keywords
 def random_targets(labels: Labels, num_classes: int, seed: int = 0) -> Array:
     """Returns (n,) int64, for each image a uniformly random class that is not its label.
 
@@ -43,6 +44,7 @@ def random_targets(labels: Labels, num_classes: int, seed: int = 0) -> Array:
     return (known + np.asarray(offsets, np.int64)) % num_classes
 
 
+@suggests_keywords
 def least_likely_targets(
     classifier: Classifier | keras.Model, images: Images, labels: Labels, batch_size: int | None = None
 ) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_fisher.attacks.attack import MinimumNormAttack, check_length, fixed
-from keras_fisher.attacks.attempt import Attempt, answers, put, state_of, take
+from keras_fisher.attacks.attempt import WORST, Attempt, answers, put, state_of, take
 from keras_fisher.attacks.batch import Batch, Goal
 from keras_fisher.attacks.directions import pull_back
 from keras_fisher.attacks.image_ops import Bounds, free_pixels, norms
@@ -225,7 +225,7 @@ def start_state(batch: Batch, objective: Objective, const: Array, best: Attempt)
     """Returns the state before the first step of a run of Adam."""
     goal, origins = batch.goal, tf.convert_to_tensor(batch.images)
     count, zeros = len(batch), tf.zeros_like(origins)
-    infinite = tf.fill([count], tf.constant(np.inf, tf.float64))
+    worst = tf.fill([count], tf.constant(WORST, tf.float64))
     return AdamState(
         origins=origins,
         labels=tf.convert_to_tensor(goal.labels),
@@ -235,8 +235,8 @@ def start_state(batch: Batch, objective: Objective, const: Array, best: Attempt)
         momentum=zeros,
         squares=zeros,
         has_success=tf.fill([count], False),
-        least_loss=infinite,
-        reference=infinite,
+        least_loss=worst,
+        reference=worst,
         is_open=tf.fill([count], True),
         best=best,
     )
@@ -263,8 +263,9 @@ def assess(
 def linear_const(found: Assessment, images: Tensor, objective: Objective) -> Tensor:
     """Returns (n,) c = 2 f / ‖∇f‖², which would do if f were linear; 1 where nothing moves f."""
     downhill = free_pixels(objective.bounds, images, -found.gradient)
-    const = 2 * found.penalty / tf.square(objective.unit_length * norms(downhill))
-    is_usable = tf.math.is_finite(const)
+    squares = tf.square(objective.unit_length * norms(downhill))
+    const = tf.math.divide_no_nan(2 * found.penalty, squares)
+    is_usable = tf.math.is_finite(const) & (squares > 0)
     return tf.where(is_usable, tf.clip_by_value(const, _SMALLEST_CONST, _LARGEST_CONST), tf.ones_like(const))
 
 
@@ -327,11 +328,12 @@ def adam_step(
         step_size: of Adam.
         objective: what is minimised.
     """
-    dtype, scale = images.dtype, 1 / objective.unit_length**2
+    dtype, unit_length = images.dtype, objective.unit_length
     offsets = images - state.origins
     lengths = norms(offsets)
-    loss = scale * tf.square(lengths) + state.const * found.penalty
-    gradients = (2 * scale * offsets + found.gradient) * slopes
+    loss = tf.square(lengths / unit_length) + state.const * found.penalty
+    # Nothing by the square of the range, which may be beyond float32.
+    gradients = (2 * (offsets / unit_length) + unit_length * found.gradient) * (slopes / unit_length)
     cost = tf.where(found.is_success, lengths, found.missing)
     best = state.best.offer(images, found.predictions, found.is_success, cost)
 
@@ -348,6 +350,6 @@ def adam_step(
         best=best,
         has_success=state.has_success | found.is_success,
         # At the start of a run, its first loss is what later ones are measured by.
-        reference=tf.where(tf.math.is_inf(state.reference), loss, state.reference),
+        reference=tf.where(state.reference >= WORST, loss, state.reference),
         least_loss=tf.minimum(loss, state.least_loss),
     )

@@ -11,14 +11,14 @@ import numpy as np
 
 from keras_fisher.attacks.attack import Attack, logits_of
 from keras_fisher.attacks.attempt import answers
-from keras_fisher.checks import check_flag, message
+from keras_fisher.checks import KnowsKeywords, check_flag, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class TransferMatrix:
+class TransferMatrix(KnowsKeywords):
     """Which images, crafted on one classifier, fool another: rows are tested on, columns crafted from."""
 
     #: m names, of the rows as of the columns.
@@ -56,6 +56,7 @@ def _share(success: Array, among: Array) -> Array:
     return np.divide(hits, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
+@suggests_keywords
 def transfer_matrix(
     attack: Attack,
     classifiers: Mapping[str, Classifier | keras.Model],

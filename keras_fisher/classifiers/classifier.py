@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_fisher.checks import check_option, suggests_keywords
 from keras_fisher.classifiers.model_files import as_keras_model
-from keras_fisher.classifiers.network import Network, kept_network
+from keras_fisher.classifiers.network import Network, kept_network, outside_of_graphs
 from keras_fisher.typing import Array, Images
 
 
@@ -55,13 +55,14 @@ class Classifier(Network):
         model = as_keras_model(model)
         self._arguments = (model, from_logits, bounds)
         self._told_logits = from_logits is True
-        self._set_up(model, "softmax", from_logits, bounds)
+        outside_of_graphs(self._set_up, model, "softmax", from_logits, bounds)
 
     @property
     def num_classes(self) -> int:
         """The number of classes C."""
         return self.num_outputs
 
+    @suggests_keywords
     def logits(self, images: Images, batch_size: int | None = None) -> Array:
         """Returns (n, classes) logits, in the dtype of the model.
 
@@ -75,12 +76,14 @@ class Classifier(Network):
         chunks = [self.outputs_of(chunk).numpy() for chunk in self.batches(images, batch_size)]
         return np.concatenate(chunks) if chunks else np.zeros((0, self.num_classes), np.float32)
 
+    @suggests_keywords
     def log_probabilities(self, images: Images, batch_size: int | None = None) -> Array:
         """Returns (n, classes) float64 log p, by log-softmax of the logits; raises as `logits` does."""
         logits = self.logits(images, batch_size).astype(np.float64)
         shifted = logits - logits.max(axis=-1, keepdims=True)
         return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
+    @suggests_keywords
     def predict(self, images: Images, batch_size: int | None = None) -> Array:
         """Returns (n,) int64, the most probable class of each image; raises as `logits` does."""
         return self.logits(images, batch_size).argmax(axis=-1)

@@ -10,11 +10,12 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers.classifier import Classifier, as_classifier
 from keras_fisher.classifiers.reading import OutputFunction
 
 
+@suggests_keywords
 def ensemble(members: Iterable[Classifier | keras.Model]) -> Classifier:
     """Returns the classifier whose probabilities are the mean of the members', to be attacked as a whole.
 

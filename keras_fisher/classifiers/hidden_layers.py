@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_fisher.checks import message
 from keras_fisher.classifiers.classifier import Classifier
 from keras_fisher.classifiers.programs import Programs
+from keras_fisher.classifiers.reading import WithZero
 from keras_fisher.typing import Array, Tensor
 
 #: Layers that pass values through at inference, or put them in another order: nothing new to a distance.
@@ -27,6 +28,7 @@ _PASSIVE_LAYERS = (
     keras.layers.Flatten,
     keras.layers.Reshape,
     keras.layers.Permute,
+    WithZero,
 )
 
 

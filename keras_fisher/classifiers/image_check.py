@@ -49,9 +49,10 @@ def read_dataset(images: Any, image_rank: int) -> Iterator[tuple[Array, Array | 
         image_rank: the number of axes of one image.
 
     Raises:
-        TypeError: a generator, a `keras.utils.PyDataset`, or a Dataset of dicts.
+        TypeError: a generator, a `keras.utils.PyDataset`, a Dataset of dicts, or any while a graph is traced.
         ValueError: a Dataset without an end, or one that does not come in batches.
     """
+    check_eager("images")
     if isinstance(images, (keras.utils.PyDataset, Iterator)):
         remedy = "Collect it: np.concatenate([batch for batch, _ in data]), or wrap it in a tf.data.Dataset."
         rule = "be an array, a tensor or a tf.data.Dataset"
@@ -77,6 +78,20 @@ def _pair(element: Any) -> tuple[Array, Array | None]:
     if not isinstance(element, tuple):
         return element, None
     return element[0], np.atleast_1d(element[1]) if len(element) > 1 else None
+
+
+def check_eager(argument: str) -> None:
+    """Refuses a call while a graph is traced: its images have no values yet, and its answer would be frozen.
+
+    Raises:
+        TypeError: so it is.
+    """
+    if not tf.executing_eagerly():
+        remedy = (
+            "Call it outside. In a graph there are kf.layers.FisherEigenvalues, kf.layers.OSSALayer, "
+            "kf.losses.FisherRegularizer and kf.Classifier(model).target.logits."
+        )
+        raise TypeError(message(argument, "have values", "a call within a tf.function", remedy))
 
 
 def check_images(

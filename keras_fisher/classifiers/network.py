@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import functools
 import math
 import os
 import warnings
@@ -14,11 +16,17 @@ import tensorflow as tf
 
 from keras_fisher.checks import check_integer, check_option, message, suggests_keywords
 from keras_fisher.classifiers import trial
-from keras_fisher.classifiers.image_check import check_bounds, check_images, read_dataset
+from keras_fisher.classifiers.image_check import check_bounds, check_eager, check_images, read_dataset
 from keras_fisher.classifiers.memory import activation_bytes, images_within_budget
 from keras_fisher.classifiers.model_files import as_keras_model
 from keras_fisher.classifiers.programs import Programs
-from keras_fisher.classifiers.reading import OutputFunction, call, output_activation_of, precision_of
+from keras_fisher.classifiers.reading import (
+    OutputFunction,
+    call,
+    output_activation_of,
+    precision_of,
+    with_zero,
+)
 from keras_fisher.classifiers.target import Target
 from keras_fisher.typing import Array, Images, Tensor
 
@@ -75,7 +83,7 @@ class Network:
                 found = f"{layer!r} with {output_activation!r}"
                 raise ValueError(message("layer", 'be None but for output_activation="linear"', found))
             model = _up_to(model, layer)
-        self._set_up(model, output_activation, "auto", bounds)
+        outside_of_graphs(self._set_up, model, output_activation, "auto", bounds)
 
     def _set_up(
         self,
@@ -136,17 +144,18 @@ class Network:
         """How z is read from the model, one of `keras_fisher.classifiers.reading.READINGS`."""
         return self._function.reading
 
-    @property
+    @functools.cached_property
     def logits_model(self) -> keras.Model:
-        """The model without its final activation: images → z.
+        """The model without its final activation: images → z (batch, outputs), (0, z) of one unit.
 
         Raises:
-            ValueError: it has one that cannot be taken off, or one output for two classes.
+            ValueError: it has one that cannot be taken off.
         """
-        if self.reading not in ("as_is", "stripped"):
+        if self.reading in ("log", "logit", "logit_pair"):
             remedy = "Pass one that returns a logit for each class."
-            raise ValueError(message("model", "show its logits", "probabilities, or one unit, only", remedy))
-        return self._function.model
+            raise ValueError(message("model", "show its logits", "probabilities only", remedy))
+        model = self._function.model
+        return with_zero(model) if self.reading.endswith("pair") else model
 
     def run(self, function: Callable[..., Any], *tensors: Any, **settings: Hashable) -> Any:
         """Returns `function(self.target, *tensors, **settings)`, compiled and kept; see `Programs`."""
@@ -156,12 +165,14 @@ class Network:
         """Returns z (n, outputs) of checked images."""
         return self.run(_outputs, images)
 
+    @suggests_keywords
     def check(self, images: Any, argument: str = "images") -> Array:
         """Returns the images in the dtype of the model, of the right shape, finite and in bounds.
 
         Raises:
-            TypeError, ValueError: they are not.
+            TypeError, ValueError: they are not, or a `tf.function` is being traced.
         """
+        check_eager(argument)
         return check_images(
             images,
             self.image_shape,
@@ -171,6 +182,7 @@ class Network:
             has_rescaling=self.has_rescaling,
         )
 
+    @suggests_keywords
     def batches(
         self, images: Images, batch_size: int | None = None, num_vectors: int = 0, num_copies: int = 1
     ) -> Iterator[Array]:
@@ -192,6 +204,7 @@ class Network:
             return _chunks(self.check(images), size)
         return (chunk for part, _ in elements for chunk in _chunks(self.check(part), size))
 
+    @suggests_keywords
     def default_batch_size(self, num_vectors: int = 0, num_copies: int = 1) -> int:
         """Returns how many images at once keep within about 2 GiB, from 1 to 256.
 
@@ -424,6 +437,25 @@ class Network:
             found,
             "The mean of a Gaussian takes any last layer: likelihood=kf.likelihoods.Gaussian().",
         )
+
+
+def outside_of_graphs(function: Callable[..., None], *arguments: Any) -> None:
+    """Runs the function where tensors have values and variables are made, also while a graph is traced.
+
+    `tf.init_scope` gives the first alone: a `tf.function` that is traced again keeps its thread from making
+    variables.
+    """
+    if tf.executing_eagerly():
+        function(*arguments)
+        return
+    policy = keras.config.dtype_policy()  # Of each thread by itself.
+
+    def run() -> None:
+        keras.config.set_dtype_policy(policy)
+        function(*arguments)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as outside:
+        outside.submit(run).result()
 
 
 def kept_network(model: Any, key: Hashable, make: Callable[[], Network]) -> Network:

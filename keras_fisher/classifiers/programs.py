@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -21,7 +22,7 @@ class Programs:
     by its static settings, and by the shapes and dtypes of its tensors but for the size of the batch. What
     changes from call to call (seeds, radii, numbers of steps) is passed as a tensor, and traces nothing anew.
 
-    Whoever owns the subject owns its programs, and they go with it.
+    Whoever owns the subject owns its programs, and they go with it. Threads may share them.
 
     Args:
         subject: the first argument of every function, a `Target` or another object that graph code reads.
@@ -31,6 +32,7 @@ class Programs:
         #: The first argument of every function that is compiled from now on.
         self.subject = subject
         self._compiled: collections.OrderedDict[Hashable, Callable[..., Any]] = collections.OrderedDict()
+        self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Copies begin anew.
@@ -57,16 +59,18 @@ class Programs:
         if "<locals>" in function.__qualname__ or "<lambda>" in function.__qualname__:
             raise TypeError(f"A program must be a function at the top level of a module, got {function!r}.")
         key = (function, signature, tuple(sorted(settings.items())))
-        if key not in self._compiled:
-            self._compiled[key] = _compile(self.subject, function, signature, settings)
-            if len(self._compiled) > MAX_PROGRAMS:
-                self._compiled.popitem(last=False)
-        self._compiled.move_to_end(key)
-        return self._compiled[key]
+        with self._lock:  # Nothing is traced before the first call.
+            if key not in self._compiled:
+                self._compiled[key] = _compile(self.subject, function, signature, settings)
+                if len(self._compiled) > MAX_PROGRAMS:
+                    self._compiled.popitem(last=False)
+            self._compiled.move_to_end(key)
+            return self._compiled[key]
 
     def clear(self) -> None:
         """Forgets all programs."""
-        self._compiled.clear()
+        with self._lock:
+            self._compiled.clear()
 
 
 def _compile(

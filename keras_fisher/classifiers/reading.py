@@ -166,6 +166,19 @@ def without_output_activation(model: keras.Model) -> keras.Model:
     return keras.Model(model.inputs, outputs, name=f"{model.name}_logits")
 
 
+def with_zero(model: keras.Model) -> keras.Model:
+    """Returns the model of one unit, z, as one of two classes: (0, z)."""
+    (unit,) = keras.tree.flatten(model.outputs)
+    return keras.Model(model.inputs, WithZero(dtype=unit.dtype)(unit), name=f"{model.name}_pair")
+
+
+class WithZero(keras.layers.Layer):
+    """z (batch, 1) → (0, z): the logits of two classes."""
+
+    def call(self, unit: Any) -> Any:
+        return keras.ops.concatenate([keras.ops.zeros_like(unit), unit], axis=-1)
+
+
 class _LinearPart(keras.layers.Layer):
     """A layer without its activation, on the variables of the original."""
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from keras_fisher.checks import check_option, message
+from keras_fisher.checks import check_option, message, suggests_keywords
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 NAMES = ("mnist", "fashion_mnist", "cifar10")
 
 
+@suggests_keywords
 def load(
     name: str, split: str, *, data_dir: str | os.PathLike | None = None
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from keras_fisher.checks import check_integer, check_real, message
+from keras_fisher.checks import check_integer, check_real, message, suggests_keywords
 
 _SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _LABEL = re.compile(r"_(\d+)$")
@@ -28,6 +28,7 @@ class Photo(NamedTuple):
         return f"Photo(name={self.name!r}, image=<array {self.image.shape}>, label={self.label})"
 
 
+@suggests_keywords
 def photos(folder: str | os.PathLike, *, size: int = 224, crop: float = 0.875) -> Iterator[Photo]:
     """Yields the images of a folder in the order of their paths, read one by one.
 
@@ -91,6 +92,7 @@ def _label(name: pathlib.Path, classes: dict[str, int]) -> int | None:
     return int(match.group(1)) if match else None
 
 
+@suggests_keywords
 def central_square(image: Image.Image, size: int, crop: float) -> np.ndarray:
     """Returns (size, size, 3) float32 in [0, 1]: the middle of a Pillow image, as ImageNet nets see it.
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.typing import Array
 
 #: Percentiles of a 95 % interval.
 _ENDS = (2.5, 97.5)
 
 
+@suggests_keywords
 def bootstrap_auc(
     is_adversarial: Array, scores: Array, sources: Array, *, num_resamples: int = 1000, seed: int = 0
 ) -> tuple[float, tuple[float, float]]:
@@ -52,6 +53,7 @@ def bootstrap_auc(
     return _weighted_auc(is_adversarial, ranks, np.ones(len(ranks), np.int64)), (float(low), float(high))
 
 
+@suggests_keywords
 def bootstrap_auc_difference(
     is_adversarial: Array,
     scores: Array,

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.utils import ClassifierTags, Tags, TargetTags
 
-from keras_fisher.checks import check_integer, check_option, check_real, message
+from keras_fisher.checks import check_integer, check_option, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.detectors.heads import check_head, check_probabilities, make_head
 from keras_fisher.detectors.label_attack import label_attack
@@ -50,6 +50,7 @@ class Detector(abc.ABC):
     #: `predict` answers 1 from this probability on: the setting, until `calibrate` finds another.
     threshold_: float
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,
@@ -74,6 +75,7 @@ class Detector(abc.ABC):
         """
 
     @final
+    @suggests_keywords
     def fit(self, clean: Array, adversarial: Array, noisy: Array | None = None) -> Self:
         """Returns itself, fitted to tell `adversarial` from `clean` and noise.
 
@@ -131,6 +133,7 @@ class Detector(abc.ABC):
         return self
 
     @final
+    @suggests_keywords
     def calibrate(self, images: Images, false_positive_rate: float = 0.01) -> Self:
         """Returns itself, with the threshold set so that at most this share of `images` is flagged.
 
@@ -195,6 +198,7 @@ class Detector(abc.ABC):
         return self._fitted_head().classes_
 
     @final
+    @suggests_keywords
     def save(self, path: str | os.PathLike, *, overwrite: bool = False) -> pathlib.Path:
         """Returns the folder that it writes: the classifier's model, the head, the settings, a manifest.
 
@@ -212,6 +216,7 @@ class Detector(abc.ABC):
         return write_detector(self._stored(), path, overwrite=overwrite)
 
     @final
+    @suggests_keywords
     def get_params(self, deep: bool = False) -> dict[str, Any]:
         """Returns the settings by name, as `__init__` takes them; `deep` is for scikit-learn only."""
         names = list(inspect.signature(type(self).__init__).parameters)[1:]

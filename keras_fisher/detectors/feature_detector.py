@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.export import export_detector, keras_detector
@@ -73,6 +73,7 @@ class FeatureDetector(Detector):
         )
 
     @final
+    @suggests_keywords
     def export(self, path: str | os.PathLike, *, version: int | None = None) -> pathlib.Path:
         """Returns the folder `path/version` that it writes: a SavedModel for TensorFlow Serving.
 

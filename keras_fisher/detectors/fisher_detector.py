@@ -7,7 +7,7 @@ from typing import Any
 import keras
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_integer, check_option, message
+from keras_fisher.checks import check_integer, check_option, message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.feature_detector import FeatureDetector, rank_bound
 from keras_fisher.detectors.features import EXTENSION, Feature, LogEigenvalues
@@ -59,6 +59,7 @@ class FisherDetector(FeatureDetector):
         (940,)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

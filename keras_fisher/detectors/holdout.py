@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from sklearn.base import clone
 
-from keras_fisher.checks import check_flag
+from keras_fisher.checks import KnowsKeywords, check_flag, suggests_keywords
 from keras_fisher.detectors.bootstrap_auc import bootstrap_auc
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.evaluation.arguments import check_detectors
@@ -19,7 +19,7 @@ from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class HoldoutScore:
+class HoldoutScore(KnowsKeywords):
     """How well a detector told adversarial images from clean and noisy ones, on the side it had not seen."""
 
     #: in [0, 1].
@@ -32,6 +32,7 @@ class HoldoutScore:
     interval: tuple[float, float]
 
 
+@suggests_keywords
 def holdout_auc(
     detectors: Mapping[str, Detector],
     clean: Array,

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_fisher.checks import check_integer, check_real, message
+from keras_fisher.checks import KnowsKeywords, check_integer, check_real, message, suggests_keywords
 from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
-class LabelledImages:
+class LabelledImages(KnowsKeywords):
     """Images, which of them are adversarial, and which image each was made from.
 
     Three versions of one image (clean, noisy, adversarial) are near copies of each other. A split that puts
@@ -99,6 +99,7 @@ class LabelledImages:
         sources = None if self.sources is None else self.sources[mask]
         return LabelledImages(self.images[mask], self.is_adversarial[mask], sources)
 
+    @suggests_keywords
     def split(self, test_fraction: float = 0.5, seed: int = 0) -> tuple[LabelledImages, LabelledImages]:
         """Returns (train, test), which share no source.
 

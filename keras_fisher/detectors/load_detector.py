@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.detectors.baselines import DropoutUncertaintyDetector
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.export import DETECTOR_FOLDER, versions_in
@@ -20,6 +20,7 @@ _KINDS: dict[str, type[Detector]] = {
 }
 
 
+@suggests_keywords
 def load_detector(path: str | os.PathLike) -> Detector:
     """Returns the fitted detector that `detector.save(path)` or `detector.export(path)` wrote.
 

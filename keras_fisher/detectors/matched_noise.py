@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_fisher.attacks import Batch, RandomNoise
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier
 from keras_fisher.typing import Array
 
@@ -18,6 +18,7 @@ _MAX_DOUBLINGS = 20
 _NUM_BISECTIONS = 30
 
 
+@suggests_keywords
 def matched_noise(classifier: Classifier | keras.Model, images: Array, norms: Array, seed: int = 0) -> Array:
     """Returns the images with Gaussian noise whose *realised* l2 norm is that of `norms`.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_option
+from keras_fisher.checks import check_option, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.features import Feature, LogDoubt, LogEntropy, LogGradientNorm, LogTrace
@@ -49,6 +49,7 @@ class ScoreDetector(FeatureDetector):
         (940,)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

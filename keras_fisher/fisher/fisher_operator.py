@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from scipy.sparse.linalg import LinearOperator
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Network
 from keras_fisher.fisher import estimators
 from keras_fisher.fisher.fisher_spectrum import as_network
@@ -75,6 +75,7 @@ class FisherOperator:
         True
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | Network | keras.Model,
@@ -141,6 +142,7 @@ class FisherOperator:
         values = self._multiply(rows)[1]
         return values if np.ndim(vectors) == self.images.ndim + 1 else values[:, 0]
 
+    @suggests_keywords
     def trace(self, max_backward: int = _DEFAULT_BACKWARD, seed: int = 0) -> Estimate:
         """Returns tr G of each image, (n,): the sum of all eigenvalues.
 
@@ -153,6 +155,7 @@ class FisherOperator:
         """
         return self._measure(estimators.exact_trace, estimators.estimated_trace, max_backward, seed)
 
+    @suggests_keywords
     def diagonal(self, max_backward: int = _DEFAULT_BACKWARD, seed: int = 0) -> Estimate:
         """Returns the diagonal of G in the shape of the images: how much each pixel may change the answer.
 
@@ -168,6 +171,7 @@ class FisherOperator:
             found.num_backward,
         )
 
+    @suggests_keywords
     def frobenius_norm(self, max_backward: int = _DEFAULT_BACKWARD, seed: int = 0) -> Estimate:
         """Returns ‖G‖_F of each image, (n,): the root of the sum of all squared eigenvalues.
 

@@ -79,9 +79,9 @@ class Sampled(Eigensolver):
             image = operator.matvec(vector).image * scale
             residuals.append(norm(image - pairs.eigenvalues[:, index, None] * vector))
         absolute = tf.stack(residuals, axis=1)
-        # An estimate of zero for a matrix that is not has no relative error: it is infinitely wrong.
+        # An estimate of zero for a matrix that is not has no relative error: it is as wrong as can be.
         top = pairs.eigenvalues[:, :1]
-        largest = tf.fill(tf.shape(absolute), tf.constant(float("inf"), tf.float64))
+        largest = tf.fill(tf.shape(absolute), tf.constant(1e300, tf.float64))
         relative = tf.where((top == 0) & (absolute > 0), largest, divide_or_zero(absolute, top))
         accurate = tf.reduce_all(absolute <= self.tolerance * pairs.eigenvalues, axis=-1)
         return pairs._replace(

@@ -6,11 +6,12 @@ import dataclasses
 
 import numpy as np
 
+from keras_fisher.checks import KnowsKeywords
 from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Spectrum:
+class Spectrum(KnowsKeywords):
     """The leading eigenpairs of the Fisher information of each image, as NumPy arrays."""
 
     #: (n, k) float64, descending, ≥ 0, in nats per squared unit of input.

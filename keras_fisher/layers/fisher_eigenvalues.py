@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, as_classifier, target_of
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.layers.held_model import held_model_config
@@ -46,6 +46,7 @@ class FisherEigenvalues(keras.layers.Layer):
         TensorShape([2, 3])
     """
 
+    @suggests_keywords
     def __init__(
         self, model: Classifier | keras.Model, k: int, *, reading: str | None = None, name: str | None = None
     ) -> None:

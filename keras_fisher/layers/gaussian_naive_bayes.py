@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.layers.probability_layer import ProbabilityLayer
 
 
@@ -45,6 +45,7 @@ class GaussianNaiveBayes(ProbabilityLayer):
         TensorShape([200])
     """
 
+    @suggests_keywords
     def __init__(self, num_features: int, num_classes: int = 2, *, name: str | None = None) -> None:
         super().__init__(num_features, num_classes, name=name)
         shape = (self.num_classes, self.num_features)

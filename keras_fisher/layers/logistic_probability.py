@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.layers.probability_layer import ProbabilityLayer
 
 
@@ -47,6 +47,7 @@ class LogisticProbability(ProbabilityLayer):
         True
     """
 
+    @suggests_keywords
     def __init__(self, num_features: int, *, name: str | None = None) -> None:
         super().__init__(num_features, 2, name=name)
         self.offsets = self.constant("offsets", (self.num_features,), 0.0)

@@ -6,9 +6,12 @@ import abc
 from typing import Any, final
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
+from keras_fisher.linalg.vectors import nan_unless
+from keras_fisher.typing import Array
 
 
 class ProbabilityLayer(keras.layers.Layer, abc.ABC):
@@ -31,6 +34,7 @@ class ProbabilityLayer(keras.layers.Layer, abc.ABC):
         (batch, classes) float64. NaN where a feature is NaN.
     """
 
+    @suggests_keywords
     def __init__(self, num_features: int, num_classes: int = 2, *, name: str | None = None) -> None:
         # Keras would round to its own float dtype what a mixed-precision policy is set for.
         super().__init__(name=name, dtype="float64", autocast=False, trainable=False)
@@ -48,9 +52,8 @@ class ProbabilityLayer(keras.layers.Layer, abc.ABC):
     @final
     def call(self, features: Any) -> tf.Tensor:
         features = self.as_features(features)
-        is_missing = tf.reduce_any(tf.math.is_nan(features), axis=1, keepdims=True)
-        not_a_number = tf.constant(float("nan"), tf.float64)
-        return tf.where(is_missing, not_a_number, self.probabilities(features))
+        is_missing = tf.reduce_any(tf.math.is_nan(features), axis=1)
+        return nan_unless(~is_missing, self.probabilities(features))
 
     @final
     def as_features(self, features: Any) -> tf.Tensor:
@@ -84,7 +87,11 @@ class ProbabilityLayer(keras.layers.Layer, abc.ABC):
             initial: every entry, until the weight is assigned.
             dtype: "float64" or "int32".
         """
-        initializer = keras.initializers.Constant(initial)
+
+        def initializer(shape: Any, dtype: Any) -> Array:
+            # Of NumPy, which TensorFlow's own check of numerics lets pass.
+            return np.full(shape, initial, keras.backend.standardize_dtype(dtype))
+
         return self.add_weight(
             name=name, shape=shape, initializer=initializer, dtype=dtype, trainable=False, autocast=False
         )

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.layers.probability_layer import ProbabilityLayer
 from keras_fisher.typing import Array
 
@@ -52,6 +52,7 @@ class TreeEnsemble(ProbabilityLayer):
         True
     """
 
+    @suggests_keywords
     def __init__(
         self,
         num_features: int,

@@ -10,7 +10,7 @@ from typing import Any, Self
 import keras
 import tensorflow as tf
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.layers.probability_layer import ProbabilityLayer
 from keras_fisher.layers.ydf_library import quiet, ydf_library
 from keras_fisher.layers.ydf_model import num_ydf_features, read_ydf_model
@@ -55,6 +55,7 @@ class YdfEnsemble(ProbabilityLayer):
     # `predict` of a model with it then leaves XLA alone.
     supports_jit = False
 
+    @suggests_keywords
     def __init__(self, model: str, *, name: str | None = None) -> None:
         ydf = ydf_library("YdfEnsemble", with_tensorflow=True)
         if not isinstance(model, str):

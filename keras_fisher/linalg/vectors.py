@@ -49,6 +49,17 @@ def divide_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:
     return tf.math.divide_no_nan(numerator, denominator)
 
 
+def nan_unless(mask: Tensor, rows: Tensor) -> Tensor:
+    """Returns the rows (batch, ...) where `mask` (batch,) is True, and NaN elsewhere.
+
+    It is made as it is needed: `tf.debugging.enable_check_numerics` stops at a constant.
+    """
+    one = tf.ones([], rows.dtype)
+    missing = tf.sqrt(tf.where(mask, one, -one))
+    shape = [-1, *[1] * (rows.shape.rank - 1)]
+    return tf.where(tf.reshape(mask, shape), rows, tf.reshape(missing, shape))
+
+
 def random_unit_vector(dim: int, batch_size: Tensor, seed: Tensor | int, stream: Tensor | int = 0) -> Tensor:
     """Returns (batch, dim) float64: one Gaussian direction, repeated for every member of the batch."""
     vector = tf.random.stateless_normal([dim], seed=[seed, stream], dtype=tf.float64)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import pathlib
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 
 _MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB in [0, 1]
 _DEVIATION = (0.229, 0.224, 0.225)
@@ -54,6 +56,7 @@ _NETS: dict[str, tuple[_Preprocessing, int]] = {
 }
 
 
+@suggests_keywords
 def from_keras_applications(
     name: str,
     weights: str | os.PathLike | None = "imagenet",
@@ -100,13 +103,14 @@ def from_keras_applications(
     if preprocessing.is_bgr:
         hidden = keras.ops.flip(hidden, axis=-1)  # RGB → BGR
     try:
-        net = getattr(keras.applications, name)(
-            weights="imagenet" if is_pretrained else None,
-            input_tensor=hidden,
-            input_shape=shape,
-            classes=num_classes,
-            classifier_activation=None,
-        )
+        with _channels_last():
+            net = getattr(keras.applications, name)(
+                weights="imagenet" if is_pretrained else None,
+                input_tensor=hidden,
+                input_shape=shape,
+                classes=num_classes,
+                classifier_activation=None,
+            )
     except Exception as error:
         # Every net takes the size that its weights are for: what fails there is not the shape.
         if isinstance(error, ValueError) and shape != (side, side, 3):
@@ -122,6 +126,17 @@ def from_keras_applications(
     if path is not None:
         _load(model, path, name)
     return model
+
+
+@contextlib.contextmanager
+def _channels_last() -> Iterator[None]:
+    """Lets Keras build a net of its own with the channels last, whatever its configuration says."""
+    configured = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_last")
+    try:
+        yield
+    finally:
+        keras.config.set_image_data_format(configured)
 
 
 def _look_up(name: Any) -> tuple[_Preprocessing, int]:

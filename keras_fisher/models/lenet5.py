@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_fisher.checks import check_integer, message
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.models.activation import choose_activation
 from keras_fisher.models.weights import Weights
 
@@ -28,6 +28,7 @@ _MAPS = (6, 16)
 _UNITS = (120, 84)
 
 
+@suggests_keywords
 def lenet5(
     weights: str | os.PathLike | None = None,
     *,

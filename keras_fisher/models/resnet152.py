@@ -6,9 +6,11 @@ import os
 
 import keras
 
+from keras_fisher.checks import suggests_keywords
 from keras_fisher.models.keras_applications import from_keras_applications
 
 
+@suggests_keywords
 def resnet152(
     weights: str | os.PathLike | None = "imagenet", *, image_shape: tuple[int, int, int] | None = None
 ) -> keras.Model:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_fisher.checks import check_flag, check_integer, check_option, message
+from keras_fisher.checks import check_flag, check_integer, check_option, message, suggests_keywords
 from keras_fisher.models.activation import choose_activation
 from keras_fisher.models.weights import Weights
 
@@ -28,6 +28,7 @@ _BLOCK_DROPOUT = 0.1
 _DENSE_DROPOUT = 0.2
 
 
+@suggests_keywords
 def vgg(
     weights: str | os.PathLike | None = None,
     *,

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.typing import Array
 
 #: Layers and operations behind which a softmax may stand.
 _PASSIVE = {"Cast", "Dropout", "Flatten", "Identity", "Reshape"}
 
 
+@suggests_keywords
 def float64_copy(model: keras.Model) -> keras.Model:
     """Returns a copy that computes in float64, with the same weights, and returns logits.
 
@@ -40,6 +41,13 @@ def float64_copy(model: keras.Model) -> keras.Model:
             message("model", "be one that can be copied", f"a copy that is {error:.2g} off", remedy)
         )
     return copy
+
+
+def check_logits(logits: Any) -> None:
+    """Refuses logits (n, outputs) that are of no two classes, by a ValueError."""
+    if logits.shape[-1] < 2:
+        remedy = "One unit z is two classes with the logits (0, z): pass kf.Classifier(model).logits_model."
+        raise ValueError(message("model", "return a logit for each class", "one unit", remedy))
 
 
 def _copy(model: keras.Model, is_end: bool) -> keras.Model:
@@ -84,6 +92,7 @@ def _softmax(logits: Array) -> Array:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
+@suggests_keywords
 def scaled_logits(model: keras.Model, factor: float) -> keras.Model:
     """Returns a copy of a model that ends in a Dense layer, with its logits multiplied by `factor`."""
     copy = keras.models.clone_model(model)

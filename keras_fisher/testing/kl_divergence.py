@@ -5,9 +5,12 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+from keras_fisher.checks import suggests_keywords
+from keras_fisher.testing.float64_copy import check_logits
 from keras_fisher.typing import Array
 
 
+@suggests_keywords
 def kl_divergence(model: keras.Model, images: Array, moved: Array) -> Array:
     """Returns (n,) KL(p(x) ‖ p(x + η)) in nats, exact where p saturates.
 
@@ -18,8 +21,12 @@ def kl_divergence(model: keras.Model, images: Array, moved: Array) -> Array:
         model: images → logits, in float64 (`float64_copy`).
         images: (n, h, w, c) x.
         moved: (n, h, w, c) x + η.
+
+    Raises:
+        ValueError: a model of one unit.
     """
     before = model(np.asarray(images, np.float64), training=False).numpy()
+    check_logits(before)
     after = model(np.asarray(moved, np.float64), training=False).numpy()
     top = before.argmax(axis=-1)[:, None]
     change = after - before

@@ -6,11 +6,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from keras_fisher.checks import check_option
+from keras_fisher.checks import check_option, suggests_keywords
 
+#: Whatever keras.config.image_data_format() is.
+LAST = {"data_format": "channels_last"}
 KINDS = ("depthwise", "attention", "softmax", "dense")
 
 
+@suggests_keywords
 def small_net(
     kind: str, *, num_classes: int = 10, image_shape: tuple[int, int, int] = (28, 28, 1), seed: int = 0
 ) -> keras.Model:
@@ -60,28 +63,28 @@ def _weight(variable: keras.Variable, generator: np.random.Generator) -> np.ndar
 
 
 def _depthwise(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(inputs)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False, **LAST)(inputs)
     x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x)
+    x = layers.DepthwiseConv2D(3, padding="same", use_bias=False, **LAST)(x)
     x = layers.ReLU()(layers.BatchNormalization()(x))
-    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 1, use_bias=False)(x)))
-    return layers.Flatten()(layers.AveragePooling2D(2)(x))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(16, 1, use_bias=False, **LAST)(x)))
+    return layers.Flatten(**LAST)(layers.AveragePooling2D(2, **LAST)(x))
 
 
 def _attention(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    x = layers.Conv2D(16, 7, strides=7)(inputs)
+    x = layers.Conv2D(16, 7, strides=7, **LAST)(inputs)
     x = layers.Reshape((-1, 16))(x)
     normalized = layers.LayerNormalization()(x)
     x = layers.Add()([x, layers.MultiHeadAttention(2, 8)(normalized, normalized)])
     x = layers.Dense(32, activation="gelu")(layers.LayerNormalization()(x))
-    return layers.Flatten()(x)
+    return layers.Flatten(**LAST)(x)
 
 
 def _convolutions(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
-    x = layers.Dropout(0.3)(layers.MaxPooling2D(2)(x))
-    return layers.Dense(32, activation="relu")(layers.Flatten()(x))
+    x = layers.Conv2D(8, 3, strides=2, activation="relu", **LAST)(inputs)
+    x = layers.Dropout(0.3)(layers.MaxPooling2D(2, **LAST)(x))
+    return layers.Dense(32, activation="relu")(layers.Flatten(**LAST)(x))
 
 
 def _flatten(inputs: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.Flatten()(inputs)
+    return layers.Flatten(**LAST)(inputs)

@@ -8,11 +8,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_fisher.checks import KnowsKeywords, suggests_keywords
+from keras_fisher.testing.float64_copy import check_logits
 from keras_fisher.typing import Array
 
 
 @dataclasses.dataclass(frozen=True)
-class ReferenceSpectrum:
+class ReferenceSpectrum(KnowsKeywords):
     """All min(C − 1, pixels) eigenpairs of each image, float64."""
 
     #: (n, k) descending.
@@ -21,6 +23,7 @@ class ReferenceSpectrum:
     eigenvectors: Array
 
 
+@suggests_keywords
 def reference_spectrum(model: keras.Model, images: Array) -> ReferenceSpectrum:
     """Returns the Fisher spectrum from the dense Jacobian of a float64 model, with no code of the solvers.
 
@@ -31,6 +34,10 @@ def reference_spectrum(model: keras.Model, images: Array) -> ReferenceSpectrum:
     Args:
         model: images → logits, in float64 (`float64_copy`).
         images: (n, h, w, c).
+
+    Raises:
+        TypeError: a model of another precision.
+        ValueError: a model of one unit.
     """
     images = tf.convert_to_tensor(np.asarray(images, np.float64))
     with tf.GradientTape(persistent=True) as tape:
@@ -38,6 +45,7 @@ def reference_spectrum(model: keras.Model, images: Array) -> ReferenceSpectrum:
         logits = model(images, training=False)
     if logits.dtype != tf.float64:
         raise TypeError(f"`model` must compute in float64, got {logits.dtype.name}. Use float64_copy(model).")
+    check_logits(logits)
     of_class = tf.eye(logits.shape[1], dtype=tf.float64)
     gradients = [
         tape.gradient(logits, images, output_gradients=tf.broadcast_to(row, tf.shape(logits)))

@@ -34,7 +34,7 @@ def class_indices(labels: Any, num_classes: int) -> Tensor | None:
 
 
 #: Lowest and highest of no pixels.
-_EMPTY = (float("inf"), -float("inf"))
+_EMPTY = (3e38, -3e38)
 
 
 class PixelRange:

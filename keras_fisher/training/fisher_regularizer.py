@@ -8,7 +8,8 @@ import keras
 import tensorflow as tf
 
 from keras_fisher.attacks import OSSA
-from keras_fisher.checks import Settings, check_integer, check_option, check_real, message
+from keras_fisher.attacks.image_ops import is_finite, where_image
+from keras_fisher.checks import Settings, check_integer, check_option, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target, as_classifier
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.solvers import FixedGolubKahan, Solver, choose_solver
@@ -35,8 +36,11 @@ class FisherRegularizer(Settings):
         "kl"             KL(p(x) ‖ p(x + η)) with η the OSSA perturbation of norm `epsilon`, held fixed: that
                          of TRADES along OSSA. For small epsilon, and where nothing is clipped to the bounds,
                          it is ½ ε² λ₁.
+    An image at which the net has no finite slope, as a square root has none at 0, counts as 0 and moves no
+    weight.
     All are added to the loss with one backward pass of its own, which is differentiated ("kl" with a forward
-    pass); finding the eigenvector comes before, without derivatives.
+    pass); finding the eigenvector comes before, without derivatives. So does, but for "kl", a gradient that
+    shows where slopes are finite.
 
     In `model.fit`: `kf.callbacks.OSSACallback(fraction=0, regularizer=FisherRegularizer(0.1))`. In a loop of
     your own add it to the loss inside of the tape.
@@ -88,12 +92,12 @@ class FisherRegularizer(Settings):
         OSSA(self.epsilon)  # checks it, as an attack does
         check_training_solver(self.solver)
 
+    @suggests_keywords
     def __call__(
         self, model: Classifier | Target | keras.Model, images: Tensor, step: Tensor | int = 0
     ) -> Tensor:
         """Returns the weighted mean of the penalty over the images."""
-        with tf.init_scope():  # A model is tried out, also while a graph is made.
-            target = model if isinstance(model, Target) else as_classifier(model).target
+        target = model if isinstance(model, Target) else as_classifier(model).target
         penalties = self.per_image(target, tf.convert_to_tensor(images), step)
         # Of no images, as a replica may get in a last batch: 0.
         count = tf.cast(tf.size(penalties), penalties.dtype)
@@ -110,7 +114,9 @@ class FisherRegularizer(Settings):
                 "penalty is trained by. Resize images before the model."
             )
             raise ValueError(message("penalty", 'be "kl" for this model', repr(self.penalty), remedy))
-        operator = PullbackOperator(target, images)
+        # An image of an infinite slope is replaced before: its derivatives, times zero, would be NaN.
+        is_smooth = _has_finite_gradient(target, images)
+        operator = PullbackOperator(target, where_image(is_smooth, images, _grey(target, images)))
         if self.penalty == "trace":
             shape = tf.stack([operator.batch_size, operator.factor_dim])
             signs = tf.random.stateless_uniform(shape, random, 0, 2, tf.int32)
@@ -118,7 +124,8 @@ class FisherRegularizer(Settings):
         else:
             vectors = tf.stop_gradient(self._left_vectors(operator, target.num_classes))
         rows = operator.apply_transpose(vectors)  # Jᵀ L u
-        return tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
+        penalties = tf.exp(operator.log_scale) * tf.reduce_sum(tf.square(rows), axis=-1)
+        return tf.where(is_smooth, penalties, tf.zeros_like(penalties))
 
     def _left_vectors(self, operator: PullbackOperator, num_classes: int) -> Tensor:
         """Returns u = R v / ‖R v‖ (batch, classes) of the top eigenvector v: λ₁ = ‖Rᵀu‖², R = Lᵀ J."""
@@ -139,3 +146,17 @@ class FisherRegularizer(Settings):
             tf.nn.log_softmax(tf.cast(target.logits(part), tf.float64)) for part in (images, moved)
         )
         return tf.reduce_sum(tf.exp(log_p) * (log_p - log_q), axis=-1)
+
+
+def _has_finite_gradient(target: Target, images: Tensor) -> Tensor:
+    """Returns (batch,) bool: no slope of the net is infinite there; any combination of outputs shows it."""
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(images)
+        outputs = target.logits(images)
+    gradient = tape.gradient(outputs, images, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    return is_finite(tf.stop_gradient(gradient))
+
+
+def _grey(target: Target, images: Tensor) -> Tensor:
+    """Returns images of the mean of the bounds."""
+    return tf.fill(tf.shape(images), tf.cast(sum(target.bounds or (0.0, 1.0)) / 2, images.dtype))

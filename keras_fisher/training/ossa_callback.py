@@ -59,8 +59,8 @@ class OSSACallback(keras.callbacks.Callback):
         attack: None for OSSA, or `kf.attacks.FGM()`, `BIM(...)`, `PGD(...)`.
         validation_data: (images, labels), or a Dataset of batches of these, as `fit` takes them.
         solver: of OSSA, see `kf.layers.OSSALayer`.
-        validation_attack: None for PGD of 20 steps within the epsilon of the last epoch; or any attack with
-            an epsilon, which is then used as it is.
+        validation_attack: None for PGD of 20 steps within the epsilon of the last epoch; or any untargeted
+            attack with an epsilon, which is then used as it is.
         regularizer: a `kf.losses.FisherRegularizer` that is added to what `model.compute_loss` returns, on
             the images as they were.
         checkpoint: a `.keras` file for the model of the best robust accuracy. Written under another name and
@@ -114,7 +114,11 @@ class OSSACallback(keras.callbacks.Callback):
         self.solver = solver
         self.validation_data = validation_data
         if validation_attack is not None:
-            check_fixed_epsilon(validation_attack)
+            name = type(check_fixed_epsilon(validation_attack)).__name__
+            if validation_attack.targeted:
+                remedy = "Robust accuracy is that against any wrong answer."
+                found = f"{name}(targeted=True)"
+                raise ValueError(message("validation_attack", "be untargeted", found, remedy))
         self.validation_attack = validation_attack
         if regularizer is not None and not isinstance(regularizer, FisherRegularizer):
             found = type(regularizer).__name__

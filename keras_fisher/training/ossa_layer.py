@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,11 +12,12 @@ import tensorflow as tf
 from keras_fisher.attacks import FixedEpsilonAttack
 from keras_fisher.attacks.attack import warn_of_short_lengths
 from keras_fisher.attacks.image_ops import is_finite, where_image
-from keras_fisher.checks import check_integer, check_keywords, check_real, message
+from keras_fisher.checks import check_integer, check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, target_of
 from keras_fisher.classifiers.image_check import check_bounds
 from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
+from keras_fisher.linalg.vectors import nan_unless
 from keras_fisher.serialization import describe, restore
 from keras_fisher.training.training_attack import default_epsilon, training_attack
 from keras_fisher.typing import Tensor
@@ -74,6 +73,7 @@ class OSSALayer(keras.layers.Layer):
         >>> history = model.fit(images, labels, verbose=0)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         model: Classifier | keras.Model,
@@ -87,11 +87,10 @@ class OSSALayer(keras.layers.Layer):
         name: str | None = None,
         dtype: Any = None,
         trainable: bool = True,
-        **options: Any,
+        _known: dict[str, Any] | None = None,
     ) -> None:
         # Of a layer that is read from a file: its model has no weights yet, to be tried out.
-        known: dict[str, Any] | None = options.pop("_known", None)
-        check_keywords(type(self).__name__, options, _signature(OSSALayer.__init__))
+        known = _known
         if epsilon is not None:
             check_real("epsilon", epsilon, 0.0, 1e18, exclusive_minimum=True)
         check_integer("seed", seed, 0, 2**31 - 1)
@@ -166,7 +165,7 @@ class OSSALayer(keras.layers.Layer):
         if training and self.fraction > 0:
             is_inside = self.is_inside(images)
             images = self.perturb(images, labels)
-            images = where_image(is_inside, images, tf.fill(tf.shape(images), tf.cast(np.nan, images.dtype)))
+            images = nan_unless(is_inside, images)
         return tf.cast(images, self.compute_dtype)
 
     def perturb(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
@@ -239,12 +238,6 @@ class OSSALayer(keras.layers.Layer):
             # Replicas do the same with it.
             aggregation="only_first_replica",
         )
-
-
-def _signature(method: Callable[..., None]) -> inspect.Signature:
-    """Returns the arguments that the method names. Keras reads them too, and sees through no decorator."""
-    parameters = inspect.signature(method).parameters.values()
-    return inspect.Signature([each for each in parameters if each.kind is not each.VAR_KEYWORD])
 
 
 def _classifier(model: Classifier | keras.Model, bounds: Any) -> Classifier:

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_fisher.checks import Settings, check_integer, check_real
+from keras_fisher.checks import Settings, check_integer, check_real, suggests_keywords
 
 #: A number, or a function from the epoch, counted from 0, to one.
 Schedule = float | Callable[[int], float]
@@ -51,6 +51,7 @@ class Warmup(Settings):
         check_integer("epochs", self.epochs, 1)
         check_real("start", self.start, 0.0)
 
+    @suggests_keywords
     def __call__(self, epoch: int) -> float:
         """Returns the value of an epoch, counted from 0."""
         progress = min(epoch / self.epochs, 1.0)

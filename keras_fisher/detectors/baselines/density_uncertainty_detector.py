@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 
+from keras_fisher.checks import suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.baselines.dropout_uncertainty_detector import DropoutUncertaintyDetector
 from keras_fisher.detectors.baselines.kernel_density_detector import KernelDensityDetector
@@ -45,6 +46,7 @@ class DensityUncertaintyDetector(Detector):
         (40, 2)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax, logsumexp
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_integer
+from keras_fisher.checks import check_integer, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.detectors.baselines.dropout_passes import DropoutPasses
 from keras_fisher.detectors.detector import Detector
@@ -58,6 +58,7 @@ class DropoutUncertaintyDetector(Detector):
         (40,)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

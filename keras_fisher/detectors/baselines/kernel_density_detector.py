@@ -10,7 +10,7 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_real, message
+from keras_fisher.checks import check_real, message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.hidden_layers import Activations
 from keras_fisher.detectors.baselines.reference_detector import ReferenceDetector
@@ -77,6 +77,7 @@ class KernelDensityDetector(ReferenceDetector):
         (40,)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

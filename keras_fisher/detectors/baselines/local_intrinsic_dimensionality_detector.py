@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_integer
+from keras_fisher.checks import check_integer, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.hidden_layers import Activations
 from keras_fisher.detectors.baselines.reference_detector import ReferenceDetector
@@ -58,6 +58,7 @@ class LocalIntrinsicDimensionalityDetector(ReferenceDetector):
         (40, 6)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

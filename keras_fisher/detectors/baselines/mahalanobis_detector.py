@@ -10,7 +10,7 @@ import tensorflow as tf
 from scipy.linalg import solve_triangular
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import check_real
+from keras_fisher.checks import check_real, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.hidden_layers import Activations, HiddenLayers
 from keras_fisher.detectors.baselines.reference_detector import ReferenceDetector
@@ -70,6 +70,7 @@ class MahalanobisDetector(ReferenceDetector):
         (40, 6)
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.classifiers.hidden_layers import Activations, HiddenLayers
 from keras_fisher.detectors.detector import Detector
@@ -34,6 +34,7 @@ class ReferenceDetector(Detector):
         min_images: the least m.
     """
 
+    @suggests_keywords
     def __init__(
         self,
         classifier: Classifier | keras.Model,

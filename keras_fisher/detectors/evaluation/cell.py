@@ -6,13 +6,15 @@ import dataclasses
 import math
 from typing import Any
 
+from keras_fisher.checks import KnowsKeywords
+
 #: Which images of the test side a cell is about.
 SUBSETS = ("successful", "all", "worst_case", "adaptive")
 _NAN = float("nan")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(KnowsKeywords):
     """How well one detector, fitted to one attack, tells the images of another from clean and noisy ones.
 
     Each test source gives one adversarial image, a positive, and two negatives: itself, and noise of the

@@ -10,7 +10,7 @@ import numpy as np
 from keras_fisher.artefacts import versions
 from keras_fisher.attacks import AttackResult
 from keras_fisher.attacks.batch import gather
-from keras_fisher.checks import check_flag, check_integer, check_option
+from keras_fisher.checks import check_flag, check_integer, check_option, suggests_keywords
 from keras_fisher.detectors.detector import Detector
 from keras_fisher.detectors.evaluation.arguments import (
     check_attacks,
@@ -30,6 +30,7 @@ from keras_fisher.progress import track
 from keras_fisher.typing import Array, Images, Labels
 
 
+@suggests_keywords
 def evaluate(
     detectors: Mapping[str, Detector],
     attacks: Mapping[str, Callable[..., AttackResult] | AttackResult],

@@ -9,7 +9,7 @@ import pathlib
 from typing import Any
 
 from keras_fisher.artefacts import write_atomically
-from keras_fisher.checks import check_flag, check_option, message
+from keras_fisher.checks import KnowsKeywords, check_flag, check_option, message, suggests_keywords
 from keras_fisher.detectors.evaluation.cell import SUBSETS, Cell
 from keras_fisher.detectors.evaluation.roc_figure import write_roc_figure
 from keras_fisher.detectors.evaluation.tables import cell_table, cross_table
@@ -20,7 +20,7 @@ _FORMAT = "keras_fisher.Evaluation/1"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
-class Evaluation:
+class Evaluation(KnowsKeywords):
     """Every detector, fitted to each training attack, on every attack: numbers, and how they came about."""
 
     #: one for each detector, training attack, attack and subset.
@@ -45,6 +45,7 @@ class Evaluation:
             f"attacks={list(self.attacks)}, num_sources={self.num_sources})"
         )
 
+    @suggests_keywords
     def cell(
         self,
         *,
@@ -73,6 +74,7 @@ class Evaluation:
             cells = [cell for cell in cells if getattr(cell, name) == value]
         return cells[0]
 
+    @suggests_keywords
     def table(
         self,
         *,
@@ -97,6 +99,7 @@ class Evaluation:
         cells = self._select(detector=detector, trained_on=trained_on, attack=attack, subset=subset)
         return cell_table(cells, self.false_positive_rates, evasion=check_flag("evasion", evasion))
 
+    @suggests_keywords
     def cross_table(self, detector: str, subset: str = "successful") -> str:
         """Returns a Markdown table of the AUC in percent: training attacks down, attacks across.
 
@@ -105,6 +108,7 @@ class Evaluation:
         """
         return cross_table(self._select(detector=detector, subset=subset))
 
+    @suggests_keywords
     def draw_roc(
         self,
         path: str | os.PathLike,

@@ -42,8 +42,8 @@ def decode_images(
     def decode(file: Tensor) -> Tensor:
         # TensorFlow reads further formats, some of them for colour only, and of a GIF the first frame.
         # One that ends before its size is refused here: `substr` would put its bytes into the error.
-        is_png = (tf.strings.substr(file, 0, len(_PNG)) == _PNG) & (tf.strings.length(file) >= _PNG_SIZE_END)
-        is_known = is_png | (tf.strings.substr(file, 0, len(_JPEG)) == _JPEG)
+        is_png = _starts_with(file, _PNG) & (tf.strings.length(file) >= _PNG_SIZE_END)
+        is_known = is_png | _starts_with(file, _JPEG)
         rule = "`image_bytes` must hold PNG or JPEG files."
         with tf.control_dependencies([tf.debugging.assert_equal(is_known, True, rule)]):
             size = tf.cond(is_png, lambda: _png_size(file), lambda: tf.image.extract_jpeg_shape(file)[:2])
@@ -54,6 +54,11 @@ def decode_images(
             return tf.gather(table, tf.cast(tf.reshape(pixels, image_shape), tf.int32))
 
     return tf.map_fn(decode, files, fn_output_signature=tf.TensorSpec(image_shape, dtype))
+
+
+def _starts_with(file: Tensor, mark: bytes) -> Tensor:
+    # Not by ==, which with NumPy's behaviour switched on knows no bytes.
+    return tf.equal(tf.strings.substr(file, 0, len(mark)), tf.constant(mark))
 
 
 def _png_size(file: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from keras_fisher.attacks.image_ops import where_image
 from keras_fisher.classifiers import target_of
 from keras_fisher.detectors.features import Feature, ImageView
 from keras_fisher.fisher.solvers import Solver
+from keras_fisher.linalg.vectors import nan_unless
 from keras_fisher.serialization import describe, restore
 from keras_fisher.typing import Tensor
 
@@ -88,11 +89,8 @@ class ReadingLayer(keras.layers.Layer):
         readings = {name: reading[:count] for name, reading in readings.items()}
         for reading in readings.values():
             is_valid &= tf.reduce_all(tf.math.is_finite(reading), axis=-1)
-        not_a_number = {
-            name: tf.where(is_valid[:, None], reading, tf.constant(float("nan"), reading.dtype))
-            for name, reading in readings.items()
-        }
-        return not_a_number | {"is_valid": is_valid}
+        readings = {name: nan_unless(is_valid, reading) for name, reading in readings.items()}
+        return readings | {"is_valid": is_valid}
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -16,6 +16,7 @@ from keras_fisher.detectors.features.spectral_entropy import SpectralEntropy
 from keras_fisher.serialization import register
 
 register(
+    Feature,
     BlurChange,
     LogBlurDivergence,
     LogDoubt,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import abc
 
+from keras_fisher.checks import Settings
 from keras_fisher.detectors.features.image_view import ImageView
 from keras_fisher.typing import Tensor
 
 
-class Feature(abc.ABC):
+class Feature(Settings, abc.ABC):
     """One group of numbers that a detector's head is given of each image.
 
     Features are frozen dataclasses: they compare, and are stored, by their settings. Several together are a

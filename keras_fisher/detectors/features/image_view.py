@@ -9,14 +9,14 @@ from typing import Any
 import tensorflow as tf
 
 from keras_fisher.attacks.image_ops import where_image
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Target
 from keras_fisher.classifiers.class_odds import ClassOdds, class_odds
 from keras_fisher.fisher import PullbackOperator
 from keras_fisher.fisher.likelihoods import Categorical
 from keras_fisher.fisher.solvers import Solver, choose_num_eigenpairs
 from keras_fisher.linalg import Gram
-from keras_fisher.linalg.vectors import leading_eigenpairs
+from keras_fisher.linalg.vectors import leading_eigenpairs, nan_unless
 from keras_fisher.typing import Tensor
 
 #: ln 1e-100, what an exact zero counts as, since its logarithm is −∞. Far below what a trained net gives (λ₉
@@ -37,6 +37,7 @@ class ImageView:
         seed: of solvers that start at random.
     """
 
+    @suggests_keywords
     def __init__(
         self,
         target: Target,
@@ -144,7 +145,7 @@ class ImageView:
         quotients = tf.reduce_sum(left * tf.matmul(left, gram), axis=-1)
         eigenvalues = tf.stop_gradient(eigenvalues) + (quotients - tf.stop_gradient(quotients))
         logs = _floored_log(eigenvalues, metric.log_scale)
-        return tf.where(is_finite[:, None], logs, tf.constant(math.nan, tf.float64))
+        return nan_unless(is_finite, logs)
 
     def _solve(self, count: int) -> Tensor:
         likelihood = Categorical()
@@ -156,7 +157,7 @@ class ImageView:
         pairs = self._solver.solve(operator, k, eigenvectors=False, seed=self._seed)
         self._shared.setdefault("claims", []).append(pairs.converged | ~is_finite)
         logs = _floored_log(pairs.eigenvalues, pairs.log_scale)
-        return tf.where(is_finite[:, None], logs, tf.constant(math.nan, tf.float64))
+        return nan_unless(is_finite, logs)
 
 
 def check_blurred_shape(image_shape: tuple[int | None, ...]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, final
 
 from sklearn.exceptions import NotFittedError
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Programs
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.features import ImageView
@@ -30,6 +30,7 @@ class DetectorSurrogate(abc.ABC):
         NotFittedError: it is not fitted.
     """
 
+    @suggests_keywords
     def __init__(self, detector: FeatureDetector) -> None:
         self.detector = check_feature_detector(detector)
         #: What attacks compile of it, which goes with it.

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_fisher.checks import check_integer
+from keras_fisher.checks import check_integer, suggests_keywords
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.labelled_images import LabelledImages
 from keras_fisher.detectors.surrogates.detector_surrogate import DetectorSurrogate
@@ -53,6 +53,7 @@ class DistilledSurrogate(DetectorSurrogate):
         TensorShape([4])
     """
 
+    @suggests_keywords
     def __init__(
         self, detector: FeatureDetector, labelled: LabelledImages, *, num_steps: int = 1500, seed: int = 0
     ) -> None:

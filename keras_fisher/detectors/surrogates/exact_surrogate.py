@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import Pipeline
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.surrogates.detector_surrogate import DetectorSurrogate
 from keras_fisher.layers import GaussianNaiveBayes, LogisticProbability
@@ -38,6 +38,7 @@ class ExactSurrogate(DetectorSurrogate):
         True
     """
 
+    @suggests_keywords
     def __init__(self, detector: FeatureDetector) -> None:
         super().__init__(detector)
         self.layer = _layer(self.detector.head_)

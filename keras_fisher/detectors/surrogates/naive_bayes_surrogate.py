@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.heads import make_head
 from keras_fisher.detectors.labelled_images import LabelledImages
@@ -38,6 +38,7 @@ class NaiveBayesSurrogate(DetectorSurrogate):
         TensorShape([4])
     """
 
+    @suggests_keywords
     def __init__(self, detector: FeatureDetector, labelled: LabelledImages) -> None:
         super().__init__(detector)
         features = features_of_both_kinds(self.detector, labelled)

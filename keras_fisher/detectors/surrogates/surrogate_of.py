@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keras_fisher.checks import check_option, message
+from keras_fisher.checks import check_option, message, suggests_keywords
 from keras_fisher.detectors.feature_detector import FeatureDetector
 from keras_fisher.detectors.labelled_images import LabelledImages
 from keras_fisher.detectors.surrogates.detector_surrogate import DetectorSurrogate, check_feature_detector
@@ -13,6 +13,7 @@ from keras_fisher.detectors.surrogates.naive_bayes_surrogate import NaiveBayesSu
 _KINDS = ("auto", "exact", "naive_bayes", "distilled")
 
 
+@suggests_keywords
 def surrogate_of(
     detector: FeatureDetector, labelled: LabelledImages | None = None, kind: str = "auto", *, seed: int = 0
 ) -> DetectorSurrogate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from art.defences.detector.evasion import EvasionDetector
 
 from keras_fisher import attacks
 from keras_fisher.attacks import Attack
-from keras_fisher.checks import check_flag, check_integer, message
+from keras_fisher.checks import check_flag, check_integer, check_keywords, message, suggests_keywords
 from keras_fisher.classifiers.image_check import check_labels
 from keras_fisher.detectors import Detector, LabelledImages
 from keras_fisher.interop.art.from_art import ART_CLASSIFIERS, from_art
@@ -21,6 +22,7 @@ from keras_fisher.interop.foreign import check_instance, labels_and_targets
 from keras_fisher.typing import Array
 
 
+@suggests_keywords
 def as_art(
     attack: Attack, estimator: Any, *, batch_size: int | None = None, verbose: bool = False
 ) -> ArtEvasionAttack:
@@ -63,6 +65,7 @@ class ArtEvasionAttack(EvasionAttack):
 
     _estimator_requirements = (ART_CLASSIFIERS,)
 
+    @suggests_keywords
     def __init__(
         self, estimator: Any, attack: Attack, *, batch_size: int | None = None, verbose: bool = False
     ) -> None:
@@ -113,6 +116,18 @@ class ArtEvasionAttack(EvasionAttack):
         _ = self.attack
 
 
+#: What `OSSA` takes by name.
+_OSSA_SIGNATURE = inspect.Signature(
+    [
+        *inspect.signature(attacks.OSSA).parameters.values(),
+        *(
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY)
+            for name in ("batch_size", "estimator", "verbose")
+        ),
+    ]
+)
+
+
 class OSSA(ArtEvasionAttack):
     """OSSA as an ART `EvasionAttack`.
 
@@ -154,6 +169,7 @@ class OSSA(ArtEvasionAttack):
         verbose: bool = False,
         **settings: Any,
     ) -> None:
+        check_keywords(type(self).__name__, settings, _OSSA_SIGNATURE)
         attack = attacks.OSSA(*args, **settings)
         super().__init__(estimator, attack, batch_size=batch_size, verbose=verbose)
 
@@ -185,6 +201,7 @@ class FisherEvasionDetector(EvasionDetector):
 
     defence_params: ClassVar[list[str]] = ["detector"]
 
+    @suggests_keywords
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = detector

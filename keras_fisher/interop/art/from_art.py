@@ -11,7 +11,7 @@ from art.preprocessing.standardisation_mean_std.numpy import StandardisationMean
 from art.preprocessing.standardisation_mean_std.tensorflow import StandardisationMeanStdTensorFlow
 from art.preprocessing.standardisation_mean_std.utils import broadcastable_mean_std
 
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.foreign import classifier_of, is_neutral
 from keras_fisher.typing import Array
@@ -20,6 +20,7 @@ from keras_fisher.typing import Array
 ART_CLASSIFIERS = (TensorFlowV2Classifier, KerasClassifier)
 
 
+@suggests_keywords
 def from_art(estimator: Any) -> Classifier:
     """Returns the Classifier of an ART classifier: its model, its bounds and its standardisation.
 

@@ -15,12 +15,13 @@ from foolbox.distances import Distance, l2
 from foolbox.models.tensorflow import TensorFlowModel
 
 from keras_fisher.attacks import Attack, FixedEpsilonAttack
-from keras_fisher.checks import message
+from keras_fisher.checks import message, suggests_keywords
 from keras_fisher.classifiers import Classifier
 from keras_fisher.interop.foreign import check_instance, classifier_of, labels_and_targets
 from keras_fisher.typing import Array
 
 
+@suggests_keywords
 def as_foolbox(attack: Attack) -> FixedEpsilonForFoolbox | MinimizationForFoolbox:
     """Returns one of our attacks as a Foolbox attack object, in l2.
 

@@ -17,13 +17,14 @@ from foolbox.attacks.ead import EADAttack
 from foolbox.criteria import Misclassification, TargetedMisclassification
 from foolbox.models.tensorflow import TensorFlowModel
 
-from keras_fisher.attacks import Attempt, Batch, FixedEpsilonAttack, MinimumNormAttack, attempt_at
-from keras_fisher.checks import check_integer, message
+from keras_fisher.attacks import Attack, Attempt, Batch, FixedEpsilonAttack, MinimumNormAttack, attempt_at
+from keras_fisher.checks import check_integer, message, suggests_keywords
 from keras_fisher.classifiers import Classifier, Target
 from keras_fisher.interop.foreign import check_instance
 from keras_fisher.typing import Array, Tensor
 
 
+@suggests_keywords
 def from_foolbox(
     attack: FoolboxAttack, epsilon: float | None = None, *, targeted: bool = False, seed: int = 0
 ) -> FoolboxFixedEpsilonAttack | FoolboxMinimumNormAttack:
@@ -73,7 +74,25 @@ def from_foolbox(
 
 
 @dataclasses.dataclass(frozen=True)
-class FoolboxFixedEpsilonAttack(FixedEpsilonAttack):
+class _OfFoolbox(Attack):
+    """What both kinds share."""
+
+    _: dataclasses.KW_ONLY
+    attack: FoolboxAttack
+    seed: int = 0
+
+    can_target: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_settings(self.attack, isinstance(self, FixedEpsilonAttack), self.clip, self.seed)
+
+    def check_classifier(self, classifier: Classifier) -> None:
+        _check_bounded(classifier)
+
+
+@dataclasses.dataclass(frozen=True)
+class FoolboxFixedEpsilonAttack(_OfFoolbox, FixedEpsilonAttack):
     """A Foolbox attack that stays within epsilon; see `from_foolbox`, which makes it.
 
     Images with the same epsilon go to Foolbox together. `num_iterations` counts the calls of the model by the
@@ -86,19 +105,6 @@ class FoolboxFixedEpsilonAttack(FixedEpsilonAttack):
         attack: the attack object of Foolbox.
         seed: of TensorFlow's and NumPy's global random states.
     """
-
-    _: dataclasses.KW_ONLY
-    attack: FoolboxAttack
-    seed: int = 0
-
-    can_target: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_settings(self.attack, True, self.clip, self.seed)
-
-    def check_classifier(self, classifier: Classifier) -> None:
-        _check_bounded(classifier)
 
     def prepare(self, classifier: Classifier, batch: Batch) -> Array:
         return attempt_at(classifier, batch, batch.images).predictions
@@ -114,7 +120,7 @@ class FoolboxFixedEpsilonAttack(FixedEpsilonAttack):
 
 
 @dataclasses.dataclass(frozen=True)
-class FoolboxMinimumNormAttack(MinimumNormAttack):
+class FoolboxMinimumNormAttack(_OfFoolbox, MinimumNormAttack):
     """A Foolbox attack that minimises the perturbation; see `from_foolbox`, which makes it.
 
     Images that are misclassified as they are stay so, and do not go to Foolbox. Where the attack fails, the
@@ -128,19 +134,6 @@ class FoolboxMinimumNormAttack(MinimumNormAttack):
         attack: the attack object of Foolbox.
         seed: of TensorFlow's and NumPy's global random states.
     """
-
-    _: dataclasses.KW_ONLY
-    attack: FoolboxAttack
-    seed: int = 0
-
-    can_target: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _check_settings(self.attack, False, self.clip, self.seed)
-
-    def check_classifier(self, classifier: Classifier) -> None:
-        _check_bounded(classifier)
 
     def search(self, classifier: Classifier, batch: Batch) -> Attempt:
         images, num_calls = _call_foolbox(self.attack, classifier, batch, None, self.seed)
