@@ -12,11 +12,6 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher.adaptive.detector_oracle import DetectorOracle
-from keras_fisher.detectors import LabelledImages
-from keras_fisher.detectors.surrogates import (
-    DetectorSurrogate,
-    surrogate_of,
-)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -49,26 +44,6 @@ class Scores:
     def __init__(self, detector) -> None:
         self.threshold_ = detector.threshold_
         self.score_samples = detector.score_samples
-
-
-@pytest.fixture(scope="module")
-def labelled(classifier, sample) -> LabelledImages:
-    """100 digits, and what plain PGD makes of those that it fools."""
-    clean, labels = sample[0][:100], sample[1][:100]
-    result = kf.attacks.PGD(EPSILON, steps=15, early_stop=False)(classifier, clean, labels)
-    clean, adversarial = clean[result.success], result.images[result.success]
-    noisy = kf.detectors.matched_noise(classifier, clean, result.norms[result.success])
-    return LabelledImages.from_attack(clean, adversarial, noisy)
-
-
-@pytest.fixture(scope="module")
-def forest(classifier, labelled) -> kf.FisherDetector:
-    return kf.FisherDetector(classifier, num_eigenvalues=9).fit_labelled(labelled)
-
-
-@pytest.fixture(scope="module")
-def distilled(forest, labelled) -> DetectorSurrogate:
-    return surrogate_of(forest, labelled)
 
 
 @pytest.fixture(scope="module")

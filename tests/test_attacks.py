@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher import testing
+from tests.linear_models import flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +58,6 @@ ATTACKS = {
     "opt": Kind(kf.attacks.Opt, ADAM | {"step_size": 0.02}, has_epsilon=False, can_target=True),
 }
 ONE_STEP = [name for name, kind in ATTACKS.items() if kind.takes_one_step]
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
 
 
 @pytest.mark.parametrize("name", ATTACKS)

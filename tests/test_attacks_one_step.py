@@ -12,6 +12,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.classifiers import class_odds
+from tests.linear_models import flat
 
 STEPS = {
     "fgm": kf.attacks.FGM,
@@ -21,10 +22,6 @@ STEPS = {
     "ossa_second": lambda **options: kf.attacks.OSSA(eigenvector=2, **options),
     "noise": kf.attacks.RandomNoise,
 }
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:

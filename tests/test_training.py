@@ -10,6 +10,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.losses import FisherRegularizer
+from tests.small_fits import Recorder
 
 SOLVERS = {
     "auto": "auto",
@@ -112,14 +113,6 @@ def test_a_sampled_solver_is_refused_by_layer_callback_and_regularizer():
     ):
         with pytest.raises(ValueError, match="`solver` must be deterministic in training, got Sampled"):
             refuse()
-
-
-class Recorder(keras.Model):
-    """A model whose own training step keeps the images that it is given."""
-
-    def train_step(self, data):
-        self.seen.assign(keras.utils.unpack_x_y_sample_weight(data)[0])
-        return super().train_step(data)
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
