@@ -11,7 +11,6 @@ import keras_fisher as kf
 from tests.small_fits import (
     EPSILON,
     FAST,
-    FAST_PGD,
     compiled,
     fit,
     lengths,
@@ -45,10 +44,21 @@ class Interruption(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+def start_fit(data):
+    """A model, and a callback that looks at it after each epoch."""
+    settings = {"validation_data": data, "validation_attack": FAST}
+    return recording_net(), kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, **settings)
+
+
+@pytest.fixture(scope="module")
+def shared_fit(data):
+    """For interruptions outside of the step, which is traced once."""
+    return start_fit(data)
+
+
 @pytest.mark.parametrize("where", ["nowhere", "in a step", "between steps", "another callback", "validation"])
-def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, monkeypatch):
-    model = recording_net()
-    callback = kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, validation_data=data, validation_attack=FAST_PGD)
+def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, shared_fit, monkeypatch):
+    model, callback = start_fit(data) if where == "in a step" else shared_fit
     batches = tf.data.Dataset.from_tensor_slices(data).repeat(2).batch(64)
 
     model.is_stopped = where == "in a step"
