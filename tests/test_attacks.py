@@ -266,16 +266,16 @@ def test_an_answer_that_is_not_finite_is_no_success(name):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bounds", [(-1e25, 1e25), (-1e18, 1e18), (0.0, 1e6)])
 @pytest.mark.parametrize("name", ["carlini_wagner", "opt", "ddn", "deep_fool", "bim"])
-def test_absurd_bounds_give_no_success_that_is_none(name):
+def test_absurd_bounds_give_no_success_that_is_none(name, bounds):
     model = testing.small_net("dense", num_classes=3, image_shape=(4, 4, 1))
     pixels = np.random.default_rng(0).uniform(size=(4, 4, 4, 1)).astype(np.float32)
-    for bounds in ((-1e25, 1e25), (-1e18, 1e18), (0.0, 1e6)):
-        result = ATTACKS[name]()(kf.Classifier(model, bounds=bounds), pixels)
-        assert np.isfinite(result.images).all()
-        answers = np.asarray(model(result.images)).argmax(axis=-1)
-        start = np.asarray(model(pixels)).argmax(axis=-1)
-        np.testing.assert_array_equal(result.success & (answers == start), False)
+    result = ATTACKS[name]()(kf.Classifier(model, bounds=bounds), pixels)
+    assert np.isfinite(result.images).all()
+    answers = np.asarray(model(result.images)).argmax(axis=-1)
+    start = np.asarray(model(pixels)).argmax(axis=-1)
+    np.testing.assert_array_equal(result.success & (answers == start), False)
 
 
 def test_settings_that_are_numbers_add_no_programs(same_nets):
@@ -298,22 +298,26 @@ def test_settings_that_are_numbers_add_no_programs(same_nets):
     for value in (0.9, 0.3, 0.5, 0.7):
         for attack in attacks(value):
             attack(classifier, pixels)
+        kf.fisher_spectrum(classifier, pixels, 1, "power", seed=int(value * 1000))
         counts.append(len(classifier._compiled._compiled))
     # The first pass lacks one program: where c starts at a number, nothing is asked of the net.
     assert counts[1] == counts[2] == counts[3]
 
 
-def test_classifiers_that_were_attacked_go_when_they_are_dropped():
+def test_nets_and_classifiers_that_were_attacked_and_their_programs_go_when_they_are_dropped():
     model = testing.small_net("dense", num_classes=3, image_shape=(4, 4, 1))
     classifier = kf.Classifier(model, bounds=(0.0, 1.0))
     pixels = np.random.default_rng(0).uniform(size=(4, 4, 4, 1)).astype(np.float32)
     for kind in ATTACKS.values():
         if not kind.needs_three_classes:
             kind()(classifier, pixels)
-    watched = weakref.ref(classifier)
-    del classifier
+    for solver in ("auto", "golub_kahan"):
+        kf.fisher_spectrum(classifier, pixels, 1, solver)
+    kf.FisherOperator(model, pixels).trace()
+    watched = weakref.ref(model), weakref.ref(classifier)
+    del model, classifier
     gc.collect()
-    assert watched() is None
+    assert [reference() for reference in watched] == [None, None]
 
 
 def test_results_say_what_they_are_in_one_line(classifier, images, labels):

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import keras_fisher as kf
+from keras_fisher import testing
 from keras_fisher.attacks import unit
 from tests.linear_models import margins, softmax_regression
 
@@ -46,14 +47,14 @@ def test_targeted_minimum_norm_attacks_meet_the_analytic_distance_to_the_target(
 
 
 @pytest.mark.parametrize("name", MINIMUM_NORM)
-def test_minimum_norm_attacks_keep_the_bounds_to_the_last_float(name, lenet, images, labels):
-    classifier = kf.Classifier(lenet, bounds=(0.0, 0.7))
+def test_minimum_norm_attacks_keep_the_bounds_to_the_last_float(name, images):
+    classifier = kf.Classifier(testing.small_net("dense"), bounds=(0.0, 0.7))
     shrunk = (images[:8] * 0.7).astype(np.float32)
     options = {"steps": 30, "step_size": 0.05} if name in ("carlini_wagner", "opt") else {}
-    result = MINIMUM_NORM[name](**options)(classifier, shrunk, labels[:8])
+    result = MINIMUM_NORM[name](**options)(classifier, shrunk)
     assert result.images.min() >= np.float32(0.0)
     assert result.images.max() <= np.float32(0.7)
-    unclipped = MINIMUM_NORM[name](clip=False, **options)(classifier, shrunk, labels[:8])
+    unclipped = MINIMUM_NORM[name](clip=False, **options)(classifier, shrunk)
     assert unclipped.images.min() < 0
 
 

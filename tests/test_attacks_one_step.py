@@ -264,7 +264,7 @@ def test_a_direction_of_a_users_own_makes_the_attacks_that_it_is_the_direction_o
 
 @pytest.mark.parametrize("make", [kf.attacks.OneStepAttack, kf.attacks.IterativeAttack])
 def test_what_a_direction_reads_is_not_forgotten(make, images):
-    classifier = kf.Classifier(testing.small_net("depthwise"))
+    classifier = kf.Classifier(testing.small_net("dense"))
     options = {"epsilon": 1.0, "clip": False}
 
     def moved(share, seed, rows=slice(None)):

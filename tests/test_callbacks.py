@@ -95,7 +95,7 @@ def test_it_teaches_what_plain_training_does_not(sample):
         ("sequential", {}),
         ("subclassed", {}),
         pytest.param("sequential", {"jit_compile": True}, marks=pytest.mark.slow),
-        ("functional", {"run_eagerly": True}),
+        pytest.param("functional", {"run_eagerly": True}, marks=pytest.mark.slow),
         ("subclassed", {"run_eagerly": True}),
         ("functional", {"steps_per_execution": 2, "optimizer": "adam"}),
     ],

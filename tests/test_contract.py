@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import pathlib
-import weakref
 
 import keras
 import numpy as np
@@ -102,38 +101,6 @@ def test_a_detector_reads_every_number_of_classes(num_classes):
     attacked = kf.attacks.FGM(0.5)(model, clean).images
     detector = kf.FisherDetector(model, num_eigenvalues=1, head="gaussian_nb").fit(clean, attacked)
     assert detector.score_samples(clean).shape == (12,)
-
-
-def test_classifiers_and_their_programs_are_gone_when_they_are_dropped():
-    images = pixels("float32")
-    model = net(4, "softmax", "float32")
-    classifier = kf.Classifier(model)
-    for solver in ("auto", "golub_kahan"):
-        kf.fisher_spectrum(classifier, images, 1, solver)
-    for attack in (kf.attacks.OSSA(0.5), kf.attacks.DDN(steps=3), kf.attacks.PGD(0.5, steps=2)):
-        attack(classifier, images)
-    kf.FisherOperator(model, images).trace()
-    gone = [weakref.ref(model), weakref.ref(classifier)]
-    del model, classifier
-    gc.collect()
-    assert [reference() for reference in gone] == [None] * 2
-
-
-def test_settings_that_are_numbers_add_no_programs():
-    classifier = kf.Classifier(net(4, "softmax", "float32"))
-    images = pixels("float32")
-
-    def use(number: int) -> int:
-        kf.fisher_spectrum(classifier, images, 1, "power", seed=number)
-        kf.attacks.FGM(0.1 + 0.1 * number)(classifier, images)
-        kf.attacks.PGD(0.5 + 0.1 * number, steps=2 + number, seed=number)(classifier, images)
-        kf.attacks.DDN(steps=3 + number, gamma=0.05 + 0.01 * number)(classifier, images)
-        kf.attacks.DeepFool(steps=3 + number, overshoot=0.02 + 0.01 * number)(classifier, images)
-        kf.attacks.CarliniWagner(steps=3, binary_search_steps=1, confidence=0.1 * number)(classifier, images)
-        return len(classifier._compiled._compiled)
-
-    first = use(1)
-    assert use(2) == use(3) == first
 
 
 def resident_megabytes() -> float:
