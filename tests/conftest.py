@@ -64,3 +64,34 @@ def nets(lenet) -> dict[str, keras.Model]:
     return {"lenet5": lenet} | {
         kind: testing.small_net(kind) for kind in ("depthwise", "attention", "softmax")
     }
+
+
+@pytest.fixture(scope="session")
+def labelled(classifier, sample) -> kf.detectors.LabelledImages:
+    """100 digits, and what plain PGD of epsilon 2 makes of those that it fools."""
+    clean, labels = sample[0][:100], sample[1][:100]
+    result = kf.attacks.PGD(2.0, steps=15, early_stop=False)(classifier, clean, labels)
+    clean, adversarial = clean[result.success], result.images[result.success]
+    noisy = kf.detectors.matched_noise(classifier, clean, result.norms[result.success])
+    return kf.detectors.LabelledImages.from_attack(clean, adversarial, noisy)
+
+
+@pytest.fixture(scope="session")
+def forest(classifier, labelled) -> kf.FisherDetector:
+    return kf.FisherDetector(classifier, num_eigenvalues=9).fit_labelled(labelled)
+
+
+@pytest.fixture(scope="session")
+def distilled(forest, labelled) -> kf.detectors.surrogates.DetectorSurrogate:
+    return kf.detectors.surrogates.surrogate_of(forest, labelled)
+
+
+@pytest.fixture(scope="session")
+def soft(lenet) -> keras.Model:
+    """LeNet-5 with a fifth of its logits: nothing saturates, so that float32 gradients are all sound."""
+    return testing.scaled_logits(lenet, 0.2)
+
+
+@pytest.fixture(scope="session")
+def soft_classifier(soft) -> kf.Classifier:
+    return kf.Classifier(soft)

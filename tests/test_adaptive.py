@@ -12,11 +12,6 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher.adaptive.detector_oracle import DetectorOracle
-from keras_fisher.detectors import LabelledImages
-from keras_fisher.detectors.surrogates import (
-    DetectorSurrogate,
-    surrogate_of,
-)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -49,26 +44,6 @@ class Scores:
     def __init__(self, detector) -> None:
         self.threshold_ = detector.threshold_
         self.score_samples = detector.score_samples
-
-
-@pytest.fixture(scope="module")
-def labelled(classifier, sample) -> LabelledImages:
-    """100 digits, and what plain PGD makes of those that it fools."""
-    clean, labels = sample[0][:100], sample[1][:100]
-    result = kf.attacks.PGD(EPSILON, steps=15, early_stop=False)(classifier, clean, labels)
-    clean, adversarial = clean[result.success], result.images[result.success]
-    noisy = kf.detectors.matched_noise(classifier, clean, result.norms[result.success])
-    return LabelledImages.from_attack(clean, adversarial, noisy)
-
-
-@pytest.fixture(scope="module")
-def forest(classifier, labelled) -> kf.FisherDetector:
-    return kf.FisherDetector(classifier, num_eigenvalues=9).fit_labelled(labelled)
-
-
-@pytest.fixture(scope="module")
-def distilled(forest, labelled) -> DetectorSurrogate:
-    return surrogate_of(forest, labelled)
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +142,8 @@ def test_confidence_goes_below_the_threshold(classifier, digits):
 def test_the_threshold_of_the_detector_is_the_goal(classifier, digits):
     plane, images, labels, _ = plane_against(classifier, digits)
     plane.threshold_ = 0.02
-    for method in ("pgd", "carlini_wagner"):
-        epsilon = 4.0 if method == "pgd" else None
+    settings = kf.attacks.CarliniWagner(steps=100, step_size=0.05, binary_search_steps=3)
+    for epsilon, method in ((4.0, "pgd"), (None, settings)):
         result = kf.adaptive.DetectorAware(plane, epsilon, method, detector=plane)(classifier, images, labels)
         assert result.evaded.all()
         assert (result.scores < 0.02).all()

@@ -11,10 +11,7 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher import testing
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
+from tests.linear_models import flat
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher import testing
+from tests.linear_models import flat
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +58,6 @@ ATTACKS = {
     "opt": Kind(kf.attacks.Opt, ADAM | {"step_size": 0.02}, has_epsilon=False, can_target=True),
 }
 ONE_STEP = [name for name, kind in ATTACKS.items() if kind.takes_one_step]
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -143,8 +140,13 @@ def same_nets() -> dict[tuple, kf.Classifier]:
         }
 
 
+#: Every range of pixels and every last layer once.
+DIAGONAL = [((0.0, 1.0), "sigmoid"), ((0.0, 255.0), "softmax"), ((-1.0, 1.0), "linear")]
+
+
+@pytest.mark.parametrize("cells", ["diagonal", pytest.param("whole table", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", [name for name, kind in ATTACKS.items() if not kind.needs_three_classes])
-def test_the_scale_of_the_pixels_and_the_last_layer_change_nothing(name, same_nets):
+def test_the_scale_of_the_pixels_and_the_last_layer_change_nothing(name, cells, same_nets):
     pixels = np.clip(np.random.default_rng(1).uniform(-0.2, 1.2, size=(20, 5, 5, 1)), 0.0, 1.0)
     kind = ATTACKS[name]
     # No lengths are set: all of them follow the range.
@@ -152,9 +154,9 @@ def test_the_scale_of_the_pixels_and_the_last_layer_change_nothing(name, same_ne
     attack = kind.make(**settings)
     expected = attack(same_nets[(0.0, 1.0), "linear"], pixels)
     assert expected.success.mean() > (0.04 if name == "noise" else 0.2)
-    for (bounds, last), classifier in same_nets.items():
+    for bounds, last in DIAGONAL if cells == "diagonal" else same_nets:
         lower, upper = bounds
-        result = attack(classifier, lower + (upper - lower) * pixels)
+        result = attack(same_nets[bounds, last], lower + (upper - lower) * pixels)
         assert result.success.tolist() == expected.success.tolist(), (bounds, last)
         np.testing.assert_allclose(
             result.norms / (upper - lower), expected.norms, rtol=0.01, atol=1e-6, err_msg=f"{bounds} {last}"
@@ -264,16 +266,16 @@ def test_an_answer_that_is_not_finite_is_no_success(name):
 
 
 @pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("bounds", [(-1e25, 1e25), (-1e18, 1e18), (0.0, 1e6)])
 @pytest.mark.parametrize("name", ["carlini_wagner", "opt", "ddn", "deep_fool", "bim"])
-def test_absurd_bounds_give_no_success_that_is_none(name):
+def test_absurd_bounds_give_no_success_that_is_none(name, bounds):
     model = testing.small_net("dense", num_classes=3, image_shape=(4, 4, 1))
     pixels = np.random.default_rng(0).uniform(size=(4, 4, 4, 1)).astype(np.float32)
-    for bounds in ((-1e25, 1e25), (-1e18, 1e18), (0.0, 1e6)):
-        result = ATTACKS[name]()(kf.Classifier(model, bounds=bounds), pixels)
-        assert np.isfinite(result.images).all()
-        answers = np.asarray(model(result.images)).argmax(axis=-1)
-        start = np.asarray(model(pixels)).argmax(axis=-1)
-        np.testing.assert_array_equal(result.success & (answers == start), False)
+    result = ATTACKS[name]()(kf.Classifier(model, bounds=bounds), pixels)
+    assert np.isfinite(result.images).all()
+    answers = np.asarray(model(result.images)).argmax(axis=-1)
+    start = np.asarray(model(pixels)).argmax(axis=-1)
+    np.testing.assert_array_equal(result.success & (answers == start), False)
 
 
 def test_settings_that_are_numbers_add_no_programs(same_nets):
@@ -296,22 +298,26 @@ def test_settings_that_are_numbers_add_no_programs(same_nets):
     for value in (0.9, 0.3, 0.5, 0.7):
         for attack in attacks(value):
             attack(classifier, pixels)
+        kf.fisher_spectrum(classifier, pixels, 1, "power", seed=int(value * 1000))
         counts.append(len(classifier._compiled._compiled))
     # The first pass lacks one program: where c starts at a number, nothing is asked of the net.
     assert counts[1] == counts[2] == counts[3]
 
 
-def test_classifiers_that_were_attacked_go_when_they_are_dropped():
+def test_nets_and_classifiers_that_were_attacked_and_their_programs_go_when_they_are_dropped():
     model = testing.small_net("dense", num_classes=3, image_shape=(4, 4, 1))
     classifier = kf.Classifier(model, bounds=(0.0, 1.0))
     pixels = np.random.default_rng(0).uniform(size=(4, 4, 4, 1)).astype(np.float32)
     for kind in ATTACKS.values():
         if not kind.needs_three_classes:
             kind()(classifier, pixels)
-    watched = weakref.ref(classifier)
-    del classifier
+    for solver in ("auto", "golub_kahan"):
+        kf.fisher_spectrum(classifier, pixels, 1, solver)
+    kf.FisherOperator(model, pixels).trace()
+    watched = weakref.ref(model), weakref.ref(classifier)
+    del model, classifier
     gc.collect()
-    assert watched() is None
+    assert [reference() for reference in watched] == [None, None]
 
 
 def test_results_say_what_they_are_in_one_line(classifier, images, labels):

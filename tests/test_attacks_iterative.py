@@ -11,6 +11,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.classifiers import class_odds
+from tests.linear_models import flat, margins, softmax_regression
 
 EPSILON = {
     "fgm": kf.attacks.FGM,
@@ -27,32 +28,6 @@ ITERATIVE = {
     "iterative_otcm": kf.attacks.IterativeOTCM,
     "iterative_ossa": kf.attacks.IterativeOSSA,
 }
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
-
-
-def margins(classifier, images, labels):
-    logits = np.array(classifier.logits(images))
-    of_label = logits[np.arange(len(labels)), labels].copy()
-    logits[np.arange(len(labels)), labels] = -np.inf
-    return of_label - logits.max(axis=-1)
-
-
-def softmax_regression(num_classes: int) -> tuple[kf.Classifier, np.ndarray, np.ndarray]:
-    """A linear softmax model of unbounded 4 × 4 images, with images and their exact least norms."""
-    model = testing.small_net("dense", num_classes=num_classes, image_shape=(4, 4, 1), seed=5)
-    pixels = np.random.default_rng(3).uniform(size=(12, 4, 4, 1)).astype(np.float32)
-    kernel, bias = (weight.astype(np.float64) for weight in model.layers[-1].get_weights())
-    logits = flat(pixels) @ kernel + bias
-    top = logits.argmax(axis=-1)
-    normals = kernel[:, None, :] - kernel[:, :, None]  # normals[:, y, j] = w_j − w_y
-    gaps = logits[np.arange(len(top)), top][:, None] - logits
-    lengths = np.linalg.norm(normals, axis=0)[top]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distances = np.where(lengths > 0, gaps / lengths, np.inf)
-    return kf.Classifier(model, bounds=None), pixels, distances
 
 
 @pytest.mark.parametrize("name", EPSILON)
@@ -80,11 +55,11 @@ def test_targeted_attacks_with_epsilon_reach_the_target_at_the_analytic_distance
 
 
 @pytest.mark.parametrize("name", ITERATIVE)
-def test_iterates_stay_in_the_ball_and_the_bounds_to_the_last_float(name, lenet, images, labels):
-    classifier = kf.Classifier(lenet, bounds=(-0.1, 0.3))
+def test_iterates_stay_in_the_ball_and_the_bounds_to_the_last_float(name, images):
+    classifier = kf.Classifier(testing.small_net("dense"), bounds=(-0.1, 0.3))
     shrunk = (images * 0.3).astype(np.float32)
     attack = dataclasses.replace(ITERATIVE[name](epsilon=2.0, steps=8, step_size=1.0), early_stop=False)
-    result = attack(classifier, shrunk, labels)
+    result = attack(classifier, shrunk)
     assert result.images.max() == np.float32(0.3)
     assert result.images.min() == np.float32(-0.1)
     assert result.norms.max() <= 2.0 * (1 + 1e-6)

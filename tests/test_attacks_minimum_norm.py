@@ -10,6 +10,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.attacks import unit
+from tests.linear_models import margins, softmax_regression
 
 MINIMUM_NORM = {
     "deep_fool": kf.attacks.DeepFool,
@@ -19,32 +20,6 @@ MINIMUM_NORM = {
     ),
     "opt": lambda **options: kf.attacks.Opt(**({"steps": 1000, "step_size": 0.0005} | options)),
 }
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
-
-
-def margins(classifier, images, labels):
-    logits = np.array(classifier.logits(images))
-    of_label = logits[np.arange(len(labels)), labels].copy()
-    logits[np.arange(len(labels)), labels] = -np.inf
-    return of_label - logits.max(axis=-1)
-
-
-def softmax_regression(num_classes: int) -> tuple[kf.Classifier, np.ndarray, np.ndarray]:
-    """A linear softmax model of unbounded 4 × 4 images, with images and their exact least norms."""
-    model = testing.small_net("dense", num_classes=num_classes, image_shape=(4, 4, 1), seed=5)
-    pixels = np.random.default_rng(3).uniform(size=(12, 4, 4, 1)).astype(np.float32)
-    kernel, bias = (weight.astype(np.float64) for weight in model.layers[-1].get_weights())
-    logits = flat(pixels) @ kernel + bias
-    top = logits.argmax(axis=-1)
-    normals = kernel[:, None, :] - kernel[:, :, None]  # normals[:, y, j] = w_j − w_y
-    gaps = logits[np.arange(len(top)), top][:, None] - logits
-    lengths = np.linalg.norm(normals, axis=0)[top]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        distances = np.where(lengths > 0, gaps / lengths, np.inf)
-    return kf.Classifier(model, bounds=None), pixels, distances
 
 
 # With more classes the gradient of the cross-entropy, which DDN and Opt follow, is a mixture of the normals:
@@ -72,14 +47,14 @@ def test_targeted_minimum_norm_attacks_meet_the_analytic_distance_to_the_target(
 
 
 @pytest.mark.parametrize("name", MINIMUM_NORM)
-def test_minimum_norm_attacks_keep_the_bounds_to_the_last_float(name, lenet, images, labels):
-    classifier = kf.Classifier(lenet, bounds=(0.0, 0.7))
+def test_minimum_norm_attacks_keep_the_bounds_to_the_last_float(name, images):
+    classifier = kf.Classifier(testing.small_net("dense"), bounds=(0.0, 0.7))
     shrunk = (images[:8] * 0.7).astype(np.float32)
     options = {"steps": 30, "step_size": 0.05} if name in ("carlini_wagner", "opt") else {}
-    result = MINIMUM_NORM[name](**options)(classifier, shrunk, labels[:8])
+    result = MINIMUM_NORM[name](**options)(classifier, shrunk)
     assert result.images.min() >= np.float32(0.0)
     assert result.images.max() <= np.float32(0.7)
-    unclipped = MINIMUM_NORM[name](clip=False, **options)(classifier, shrunk, labels[:8])
+    unclipped = MINIMUM_NORM[name](clip=False, **options)(classifier, shrunk)
     assert unclipped.images.min() < 0
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.classifiers import class_odds
+from tests.linear_models import flat
 
 STEPS = {
     "fgm": kf.attacks.FGM,
@@ -21,10 +22,6 @@ STEPS = {
     "ossa_second": lambda **options: kf.attacks.OSSA(eigenvector=2, **options),
     "noise": kf.attacks.RandomNoise,
 }
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
 
 
 def cosines(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -267,7 +264,7 @@ def test_a_direction_of_a_users_own_makes_the_attacks_that_it_is_the_direction_o
 
 @pytest.mark.parametrize("make", [kf.attacks.OneStepAttack, kf.attacks.IterativeAttack])
 def test_what_a_direction_reads_is_not_forgotten(make, images):
-    classifier = kf.Classifier(testing.small_net("depthwise"))
+    classifier = kf.Classifier(testing.small_net("dense"))
     options = {"epsilon": 1.0, "clip": False}
 
     def moved(share, seed, rows=slice(None)):

@@ -15,6 +15,7 @@ from keras_fisher import testing
 from keras_fisher.attacks.image_ops import seeds_of_images
 from keras_fisher.attacks.iterative_attack import _start
 from keras_fisher.classifiers import Target
+from tests.linear_models import flat
 
 #: Attacks whose answer for an image does not depend on its place in the batch.
 PLACELESS = {
@@ -70,10 +71,6 @@ def perturb(attack, classifier, images, classes, epsilon, seed=SEED) -> np.ndarr
     classes = None if classes is None else tf.convert_to_tensor(classes)
     epsilon = tf.constant(np.broadcast_to(epsilon, len(images)), tf.float64)
     return attack.perturb(target, images, classes, epsilon, seed).numpy()
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    return array.reshape(len(array), -1).astype(np.float64)
 
 
 def log_p(classifier: kf.Classifier, images: np.ndarray, classes: np.ndarray) -> np.ndarray:

@@ -9,28 +9,28 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher.training.batches import class_indices
+from tests.small_fits import (
+    EPSILON,
+    FAST,
+    compiled,
+    fit,
+    lengths,
+    quadrants,
+    recording_net,
+    small_layers,
+    small_net,
+)
 
-EPSILON = 0.7
-FAST_PGD = kf.attacks.PGD(0.5, steps=3)
-#: The attack that is traced fastest, where it does not matter which.
-FAST = kf.attacks.FGM()
 # A net that has learnt little is wrong on most images.
 pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")
 
 
-def net(*, seed: int = 0, activation: str | None = None, kind: str = "functional") -> keras.Model:
-    """A small net of images (6, 6, 1) → 4 classes."""
-    keras.utils.set_random_seed(seed)
-    layers = [
-        keras.layers.Conv2D(3, 3, activation="relu"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(4, activation=activation),
-    ]
+def net(kind: str) -> keras.Model:
+    """The small net, made in another way."""
+    keras.utils.set_random_seed(0)
     if kind == "sequential":
-        return keras.Sequential(layers)  # without an Input: built by the first batch
-    if kind == "subclassed":
-        return Subclassed(layers)
-    return keras.Sequential([keras.Input((6, 6, 1)), *layers])
+        return keras.Sequential(small_layers())  # without an Input: built by the first batch
+    return Subclassed(small_layers()) if kind == "subclassed" else small_net()
 
 
 class Subclassed(keras.Model):
@@ -44,52 +44,9 @@ class Subclassed(keras.Model):
         return inputs
 
 
-class Recorder(keras.Model):
-    """A model whose own training step keeps the images that it is given."""
-
-    is_stopped = False
-
-    def train_step(self, data):
-        if self.is_stopped:
-            raise KeyboardInterrupt
-        self.seen.assign(keras.utils.unpack_x_y_sample_weight(data)[0])
-        return super().train_step(data)
-
-
-def compiled(model: keras.Model, **settings) -> keras.Model:
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        **({"optimizer": keras.optimizers.SGD(0.1), "loss": loss, "metrics": ["accuracy"]} | settings)
-    )
-    return model
-
-
 @pytest.fixture(scope="module")
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images whose brightest quadrant is their class: 64 of them."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(64) % 4
-    images = generator.uniform(0.2, 0.5, size=(64, 6, 6, 1))
-    for image, label in zip(images, labels, strict=True):
-        row, column = 3 * (label // 2), 3 * (label % 2)
-        image[row : row + 3, column : column + 3] += 0.3
-    return images.astype(np.float32), labels
-
-
-def fit(model, data, *callbacks, epochs=1, **settings):
-    options = {"batch_size": 16, "shuffle": False, "verbose": 0} | settings
-    return model.fit(*data, epochs=epochs, callbacks=list(callbacks), **options)
-
-
-def recording_net(data) -> Recorder:
-    inner = net()
-    model = compiled(Recorder(inner.inputs, inner.outputs), optimizer=keras.optimizers.SGD(0.0))
-    model.seen = tf.Variable(np.zeros((64, 6, 6, 1), np.float32))
-    return model
-
-
-def lengths(moved, images):
-    return np.linalg.norm((np.asarray(moved, np.float64) - images).reshape(len(images), -1), axis=-1)
+    return quadrants()
 
 
 @pytest.mark.parametrize(
@@ -97,7 +54,7 @@ def lengths(moved, images):
     [(None, 1.0), (None, 0.25), (kf.attacks.FGM(), 0.5), (kf.attacks.PGD(steps=3), 0.5)],
 )
 def test_the_models_own_step_gets_perturbed_images(data, attack, fraction):
-    model = recording_net(data)
+    model = recording_net()
     callback = kf.callbacks.OSSACallback(EPSILON, fraction, attack, bounds=None)
     fit(model, data, callback, batch_size=64)
     moved = lengths(model.seen.numpy(), data[0])
@@ -108,7 +65,7 @@ def test_the_models_own_step_gets_perturbed_images(data, attack, fraction):
 
 
 def test_images_are_moved_against_the_true_labels(data):
-    model = recording_net(data)
+    model = recording_net()
     wrong = (data[1] + 1) % 4
     for labels in (data[1], wrong):
         fit(
@@ -138,7 +95,7 @@ def test_it_teaches_what_plain_training_does_not(sample):
         ("sequential", {}),
         ("subclassed", {}),
         pytest.param("sequential", {"jit_compile": True}, marks=pytest.mark.slow),
-        ("functional", {"run_eagerly": True}),
+        pytest.param("functional", {"run_eagerly": True}, marks=pytest.mark.slow),
         ("subclassed", {"run_eagerly": True}),
         ("functional", {"steps_per_execution": 2, "optimizer": "adam"}),
     ],
@@ -147,7 +104,7 @@ def test_it_teaches_what_plain_training_does_not(sample):
 def test_any_compiled_classifier_trains(kind, settings, data):
     settings = dict(settings)
     attack = settings.pop("attack", FAST)
-    model = compiled(net(kind=kind), **settings)
+    model = compiled(net(kind), **settings)
     history = fit(model, data, kf.callbacks.OSSACallback(EPSILON, attack=attack), epochs=2)
     assert np.isfinite(history.history["loss"]).all()
     assert {"accuracy", "adversarial_epsilon", "adversarial_fraction"} <= set(history.history)
@@ -159,7 +116,7 @@ def test_any_compiled_classifier_trains(kind, settings, data):
 )
 def test_every_form_of_data_and_output_that_keras_takes(form, data):
     images, labels = data
-    settings, options, model = {}, {}, net()
+    settings, options, model = {}, {}, small_net()
     callback = kf.callbacks.OSSACallback(EPSILON, attack=FAST)
     if form == "one_hot":
         labels = keras.utils.to_categorical(labels, 4)
@@ -171,7 +128,7 @@ def test_every_form_of_data_and_output_that_keras_takes(form, data):
     elif form == "class_weight":
         options["class_weight"] = {0: 1.0, 1: 2.0, 2: 1.0, 3: 0.5}
     elif form == "softmax":
-        model = net(activation="softmax")
+        model = small_net(activation="softmax")
         settings["loss"] = "sparse_categorical_crossentropy"
     elif form == "uint8":
         images = np.round(255 * images).astype(np.uint8)
@@ -197,7 +154,7 @@ def test_labels_become_class_indices():
 
 
 def test_schedules_set_each_epoch_and_trace_once(data):
-    model = recording_net(data)
+    model = recording_net()
     epsilon = kf.callbacks.Warmup(0.6, epochs=2, start=0.2)
     fractions = [0.5, 0.25, 1.0]
     callback = kf.callbacks.OSSACallback(epsilon, fractions.__getitem__, FAST, bounds=None)
@@ -222,7 +179,7 @@ def test_schedules_set_each_epoch_and_trace_once(data):
 
 
 def test_a_warm_up_may_outlast_the_fit_and_a_schedule_may_be_keras_own(data):
-    model = compiled(net())
+    model = compiled(small_net())
     history = fit(model, data, kf.callbacks.OSSACallback(kf.callbacks.Warmup(1.0, 3), attack=FAST))
     assert history.history["adversarial_epsilon"] == [0.0]
     schedule = keras.optimizers.schedules.CosineDecay(0.5, 10)
@@ -241,7 +198,7 @@ def test_a_regularizer_that_the_training_step_would_not_use_is_refused(data):
             self.optimizer.apply(tape.gradient(loss, self.trainable_weights), self.trainable_weights)
             return {"loss": loss}
 
-    inner = net()
+    inner = small_net()
     model = compiled(OwnLoss(inner.inputs, inner.outputs), metrics=None)
     callback = kf.callbacks.OSSACallback(fraction=0.0, regularizer=kf.losses.FisherRegularizer())
     with pytest.raises(ValueError, match="`regularizer` must be None for a model whose train_step does not"):
@@ -263,7 +220,7 @@ def test_a_regularizer_that_the_training_step_would_not_use_is_refused(data):
 def test_a_regularizer_adds_its_penalty_to_the_loss(penalty, settings, data):
     # By this solver, since the other one starts with random numbers, and XLA has other ones.
     regularizer = kf.losses.FisherRegularizer(0.5, penalty, epsilon=0.5, solver="exact")
-    model = compiled(net(), optimizer=keras.optimizers.SGD(0.0), **settings)
+    model = compiled(small_net(), optimizer=keras.optimizers.SGD(0.0), **settings)
     plain = fit(model, data, batch_size=64).history["loss"][0]
     expected = float(regularizer(model, data[0], step=model.optimizer.iterations))
     history = fit(
@@ -277,7 +234,7 @@ def test_a_regularizer_adds_its_penalty_to_the_loss(penalty, settings, data):
 @pytest.mark.slow
 def test_training_with_a_regularizer_lowers_the_largest_eigenvalue(data):
     regularizer = kf.losses.FisherRegularizer(0.5)
-    models = [compiled(net()), compiled(net())]
+    models = [compiled(small_net()), compiled(small_net())]
     fit(models[0], data, epochs=20)
     fit(models[1], data, kf.callbacks.OSSACallback(fraction=0.0, regularizer=regularizer), epochs=20)
     plain, penalised = (kf.fisher_spectrum(model, data[0], 1).eigenvalues.mean() for model in models)
@@ -287,7 +244,7 @@ def test_training_with_a_regularizer_lowers_the_largest_eigenvalue(data):
 def test_images_out_of_bounds_are_refused_after_the_first_batch_unperturbed(data):
     images = 255.0 * data[0]
     # XLA drops assertions from a graph.
-    model = compiled(recording_net(data), optimizer=keras.optimizers.SGD(0.0), jit_compile=True)
+    model = compiled(recording_net(), optimizer=keras.optimizers.SGD(0.0), jit_compile=True)
     with pytest.raises(ValueError, match=r"`images` must be within the bounds \[0, 1\].*Divide 8-bit"):
         fit(model, (images, data[1]), kf.callbacks.OSSACallback(EPSILON, attack=FAST), batch_size=64)
     np.testing.assert_array_equal(model.seen.numpy(), images)
@@ -351,7 +308,7 @@ def test_a_bad_argument_is_refused_at_once(arguments, error, text):
     ],
 )
 def test_what_does_not_fit_the_model_is_refused_before_any_work(arguments, settings, error, text, data):
-    model = compiled(net(), **settings)
+    model = compiled(small_net(), **settings)
     before = model.get_weights()
     with pytest.raises(error, match=text):
         fit(model, data, kf.callbacks.OSSACallback(**arguments), epochs=2)
@@ -360,7 +317,7 @@ def test_what_does_not_fit_the_model_is_refused_before_any_work(arguments, setti
 
 
 def test_two_callbacks_in_one_fit_are_refused(data):
-    model = compiled(net())
+    model = compiled(small_net())
     with pytest.raises(ValueError, match="`callbacks` must hold one OSSACallback"):
         fit(model, data, kf.callbacks.OSSACallback(), kf.callbacks.OSSACallback())
     fit(model, data, kf.callbacks.OSSACallback())

@@ -8,72 +8,24 @@ import pytest
 import tensorflow as tf
 
 import keras_fisher as kf
+from tests.small_fits import (
+    EPSILON,
+    FAST,
+    compiled,
+    fit,
+    lengths,
+    quadrants,
+    recording_net,
+    small_net,
+)
 
-EPSILON = 0.7
-FAST_PGD = kf.attacks.PGD(0.5, steps=3)
-#: The attack that is traced fastest, where it does not matter which.
-FAST = kf.attacks.FGM()
 # A net that has learnt little is wrong on most images.
 pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")
 
 
-def net(seed: int = 0) -> keras.Model:
-    """A small net of images (6, 6, 1) → 4 classes."""
-    keras.utils.set_random_seed(seed)
-    layers = [
-        keras.layers.Conv2D(3, 3, activation="relu"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(4),
-    ]
-    return keras.Sequential([keras.Input((6, 6, 1)), *layers])
-
-
-class Recorder(keras.Model):
-    """A model whose own training step keeps the images that it is given."""
-
-    is_stopped = False
-
-    def train_step(self, data):
-        if self.is_stopped:
-            raise KeyboardInterrupt
-        self.seen.assign(keras.utils.unpack_x_y_sample_weight(data)[0])
-        return super().train_step(data)
-
-
-def compiled(model: keras.Model, **settings) -> keras.Model:
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        **({"optimizer": keras.optimizers.SGD(0.1), "loss": loss, "metrics": ["accuracy"]} | settings)
-    )
-    return model
-
-
 @pytest.fixture(scope="module")
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images whose brightest quadrant is their class: 64 of them."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(64) % 4
-    images = generator.uniform(0.2, 0.5, size=(64, 6, 6, 1))
-    for image, label in zip(images, labels, strict=True):
-        row, column = 3 * (label // 2), 3 * (label % 2)
-        image[row : row + 3, column : column + 3] += 0.3
-    return images.astype(np.float32), labels
-
-
-def fit(model, data, *callbacks, epochs=1, **settings):
-    options = {"batch_size": 16, "shuffle": False, "verbose": 0} | settings
-    return model.fit(*data, epochs=epochs, callbacks=list(callbacks), **options)
-
-
-def recording_net(data) -> Recorder:
-    inner = net()
-    model = compiled(Recorder(inner.inputs, inner.outputs), optimizer=keras.optimizers.SGD(0.0))
-    model.seen = tf.Variable(np.zeros((64, 6, 6, 1), np.float32))
-    return model
-
-
-def lengths(moved, images):
-    return np.linalg.norm((np.asarray(moved, np.float64) - images).reshape(len(images), -1), axis=-1)
+    return quadrants()
 
 
 class Interruption(keras.callbacks.Callback):
@@ -92,10 +44,21 @@ class Interruption(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+def start_fit(data):
+    """A model, and a callback that looks at it after each epoch."""
+    settings = {"validation_data": data, "validation_attack": FAST}
+    return recording_net(), kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, **settings)
+
+
+@pytest.fixture(scope="module")
+def shared_fit(data):
+    """For interruptions outside of the step, which is traced once."""
+    return start_fit(data)
+
+
 @pytest.mark.parametrize("where", ["nowhere", "in a step", "between steps", "another callback", "validation"])
-def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, monkeypatch):
-    model = recording_net(data)
-    callback = kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, validation_data=data, validation_attack=FAST_PGD)
+def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, shared_fit, monkeypatch):
+    model, callback = start_fit(data) if where == "in a step" else shared_fit
     batches = tf.data.Dataset.from_tensor_slices(data).repeat(2).batch(64)
 
     model.is_stopped = where == "in a step"
@@ -124,7 +87,7 @@ def test_the_model_is_what_it_was_after_the_fit_or_an_interruption(where, data, 
 
 
 def test_a_model_compiled_anew_after_an_interruption_trains_by_its_new_optimizer(data):
-    model = compiled(net())
+    model = compiled(small_net())
     callback = kf.callbacks.OSSACallback(EPSILON, attack=FAST)
     with pytest.raises(KeyboardInterrupt):
         fit(model, data, callback, Interruption("another callback"))
@@ -137,7 +100,7 @@ def test_a_model_compiled_anew_after_an_interruption_trains_by_its_new_optimizer
 
 
 def test_settings_that_are_changed_between_fits_count(data):
-    model = recording_net(data)
+    model = recording_net()
     callback = kf.callbacks.OSSACallback(EPSILON, 1.0, FAST, bounds=None)
     fit(model, data, callback, batch_size=64)
     by_fgm = model.seen.numpy()
@@ -147,7 +110,7 @@ def test_settings_that_are_changed_between_fits_count(data):
 
 
 def test_train_on_batch_after_an_interruption_is_plain(data):
-    model = recording_net(data)
+    model = recording_net()
     with pytest.raises(KeyboardInterrupt):
         fit(
             model,
@@ -161,7 +124,7 @@ def test_train_on_batch_after_an_interruption_is_plain(data):
 
 
 def test_it_is_reusable_and_does_not_trace_again_for_the_same_model(data):
-    model = recording_net(data)
+    model = recording_net()
     callback = kf.callbacks.OSSACallback(EPSILON, 1.0, FAST)
     traces = []
     own = model.train_step
@@ -176,14 +139,14 @@ def test_it_is_reusable_and_does_not_trace_again_for_the_same_model(data):
     compiled(model, optimizer=keras.optimizers.SGD(0.0))
     fit(model, data, callback, batch_size=64)
     assert len(traces) > count
-    other = recording_net(data)
+    other = recording_net()
     fit(other, data, callback, batch_size=64)
     assert (lengths(other.seen.numpy(), data[0]) > 0).all()
 
 
 def test_a_fit_that_resumes_repeats_an_unbroken_one(data, tmp_path):
     def model():
-        return compiled(net(seed=3), optimizer=keras.optimizers.Adam(0.01))
+        return compiled(small_net(seed=3), optimizer=keras.optimizers.Adam(0.01))
 
     def callback():
         return kf.callbacks.OSSACallback(kf.callbacks.Warmup(EPSILON, 2), 0.5, kf.attacks.PGD(steps=2))
@@ -217,11 +180,11 @@ class StopAt(keras.callbacks.Callback):
 
 
 def test_save_load_evaluate_and_predict_are_as_before(data, tmp_path):
-    model = compiled(net())
+    model = compiled(small_net())
     fit(model, data, kf.callbacks.OSSACallback(EPSILON, attack=FAST))
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.predict(data[0], verbose=0), model.predict(data[0], verbose=0))
     assert again.evaluate(*data, verbose=0) == pytest.approx(model.evaluate(*data, verbose=0))
-    assert len(again.weights) == len(net().weights)
+    assert len(again.weights) == len(small_net().weights)
     fit(again, data, kf.callbacks.OSSACallback(EPSILON, attack=FAST))

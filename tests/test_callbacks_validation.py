@@ -13,53 +13,19 @@ import tensorflow as tf
 
 import keras_fisher as kf
 from keras_fisher.training.best_checkpoint import BestCheckpoint
+from tests.small_fits import EPSILON, FAST, FAST_PGD, compiled, fit, quadrants, small_net
 
-EPSILON = 0.7
-FAST_PGD = kf.attacks.PGD(0.5, steps=3)
-#: The attack that is traced fastest, where it does not matter which.
-FAST = kf.attacks.FGM()
 # A net that has learnt little is wrong on most images.
 pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")
 
 
-def net(seed: int = 0) -> keras.Model:
-    """A small net of images (6, 6, 1) → 4 classes."""
-    keras.utils.set_random_seed(seed)
-    layers = [
-        keras.layers.Conv2D(3, 3, activation="relu"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(4),
-    ]
-    return keras.Sequential([keras.Input((6, 6, 1)), *layers])
-
-
-def compiled(model: keras.Model, **settings) -> keras.Model:
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        **({"optimizer": keras.optimizers.SGD(0.1), "loss": loss, "metrics": ["accuracy"]} | settings)
-    )
-    return model
-
-
 @pytest.fixture(scope="module")
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """Images whose brightest quadrant is their class: 64 of them."""
-    generator = np.random.default_rng(0)
-    labels = np.arange(64) % 4
-    images = generator.uniform(0.2, 0.5, size=(64, 6, 6, 1))
-    for image, label in zip(images, labels, strict=True):
-        row, column = 3 * (label // 2), 3 * (label % 2)
-        image[row : row + 3, column : column + 3] += 0.3
-    return images.astype(np.float32), labels
-
-
-def fit(model, data, *callbacks, epochs=1, **settings):
-    options = {"batch_size": 16, "shuffle": False, "verbose": 0} | settings
-    return model.fit(*data, epochs=epochs, callbacks=list(callbacks), **options)
+    return quadrants()
 
 
 def test_validation_logs_are_those_of_the_attack_and_the_spectrum(data):
-    model = compiled(net())
+    model = compiled(small_net())
     validation = (data[0][:20], data[1][:20])
     callback = kf.callbacks.OSSACallback(
         EPSILON, attack=FAST, validation_data=validation, validation_attack=FAST_PGD
@@ -81,7 +47,7 @@ def test_validation_is_by_pgd_at_the_last_epsilon_unless_another_attack_is_given
     callback = kf.callbacks.OSSACallback(
         kf.callbacks.Warmup(0.5, 1, start=0.1), attack=FAST, validation_data=validation
     )
-    model = compiled(net())
+    model = compiled(small_net())
     history = fit(model, data, callback, epochs=2).history
     expected = kf.attacks.PGD(0.5)(model, data[0][:8], data[1][:8]).success.mean()
     assert history["val_robust_accuracy"][-1] == pytest.approx(1 - expected)
@@ -96,7 +62,7 @@ def test_logs_reach_the_callbacks_behind_it(data, tmp_path):
     best = keras.callbacks.ModelCheckpoint(
         str(tmp_path / "best.keras"), monitor="val_robust_accuracy", mode="max", save_best_only=True
     )
-    history = fit(compiled(net()), data, callback, table, board, best, epochs=2).history
+    history = fit(compiled(small_net()), data, callback, table, board, best, epochs=2).history
     with open(tmp_path / "log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_robust_accuracy"]) for row in rows] == pytest.approx(
@@ -118,7 +84,7 @@ def test_the_checkpoint_holds_the_best_epoch(data, tmp_path):
     callback = kf.callbacks.OSSACallback(
         EPSILON, attack=FAST, validation_data=data, validation_attack=kf.attacks.FGM(0.4), checkpoint=path
     )
-    history = fit(compiled(net()), data, callback, epochs=6).history["val_robust_accuracy"]
+    history = fit(compiled(small_net()), data, callback, epochs=6).history["val_robust_accuracy"]
     stored = BestCheckpoint(path).details()
     assert stored == {
         "epoch": int(np.argmax(history)),
@@ -134,7 +100,7 @@ def test_the_checkpoint_holds_the_best_epoch(data, tmp_path):
 def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path):
     path = tmp_path / "best.keras"
     settings = {"validation_data": data, "validation_attack": kf.attacks.FGM(0.4), "checkpoint": path}
-    fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
+    fit(compiled(small_net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
     with zipfile.ZipFile(path) as archive:
         parts = {name: archive.read(name) for name in archive.namelist()}
     parts["keras_fisher_best.json"] = json.dumps(BestCheckpoint(path).details() | {"value": 2.0}).encode()
@@ -143,14 +109,14 @@ def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path)
             archive.writestr(name, part)
     before = path.read_bytes()
     fit(
-        compiled(net()),
+        compiled(small_net()),
         data,
         kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings),
         epochs=2,
         initial_epoch=1,
     )
     assert path.read_bytes() == before
-    fit(compiled(net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
+    fit(compiled(small_net()), data, kf.callbacks.OSSACallback(EPSILON, attack=FAST, **settings), epochs=1)
     assert BestCheckpoint(path).details()["value"] <= 1
 
 
@@ -166,7 +132,7 @@ def test_validation_data_has_any_form_that_fit_takes(form, data):
     callback = kf.callbacks.OSSACallback(
         EPSILON, attack=FAST, validation_data=validation, validation_attack=kf.attacks.FGM(0.4)
     )
-    model = compiled(net())
+    model = compiled(small_net())
     history = fit(model, data, callback).history
     expected = 1 - kf.attacks.FGM(0.4)(model, images, labels).success.mean()
     assert history["val_robust_accuracy"] == [pytest.approx(expected)]

@@ -23,7 +23,7 @@ def folder(net, tmp_path_factory) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("name", ["FGM", "BIM", "OSSA"])
+@pytest.mark.parametrize("name", ["FGM", pytest.param("BIM", marks=pytest.mark.slow), "OSSA"])
 def test_attacks_on_a_saved_model_are_those_on_the_model(name, net, folder, images):
     attack = getattr(kf.attacks, name)(epsilon=1.0)
     expected = attack(net, images[:6])

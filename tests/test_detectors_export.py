@@ -103,7 +103,13 @@ def export(fit, images, tmp_path_factory):
     return export
 
 
-@pytest.fixture(params=EXPORTED)
+#: Other heads in the same graph: `test_model_gives_the_probabilities_of_the_detector` has them all.
+ALIKE = {"logistic", "YDF boosted", "softmax detector"}
+
+
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in EXPORTED]
+)
 def exported(request, export):
     return export(request.param)
 

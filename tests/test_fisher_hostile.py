@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import keras
@@ -15,15 +16,29 @@ from keras_fisher.fisher.solvers import SOLVERS
 SOLVER_NAMES = ["auto", *(name for name in SOLVERS if name != "dense")]
 
 
-def dense_net(kernels: list[np.ndarray], shape: tuple[int, ...], activation: str = "elu") -> keras.Model:
-    """Dense layers with these kernels and no bias."""
+@functools.cache
+def dense_classifier(
+    units: tuple[int, ...], shape: tuple[int, ...], activation: str, bounds: tuple[float, float]
+) -> kf.Classifier:
     images = keras.Input(shape)
     hidden = keras.layers.Flatten()(images)
-    for kernel in kernels[:-1]:
-        hidden = keras.layers.Dense(kernel.shape[1], activation=activation, use_bias=False)(hidden)
-    model = keras.Model(images, keras.layers.Dense(kernels[-1].shape[1], use_bias=False)(hidden))
-    model.set_weights(kernels)
-    return model
+    for count in units[:-1]:
+        hidden = keras.layers.Dense(count, activation=activation, use_bias=False)(hidden)
+    model = keras.Model(images, keras.layers.Dense(units[-1], use_bias=False)(hidden))
+    return kf.Classifier(model, from_logits=True, bounds=bounds)
+
+
+def dense_net(
+    kernels: list[np.ndarray],
+    shape: tuple[int, ...] = (6, 6, 1),
+    activation: str = "elu",
+    bounds: tuple[float, float] = (0.0, 1.0),
+) -> kf.Classifier:
+    """Dense layers with these kernels and no bias. Nets of one size are one, to be traced once."""
+    units = tuple(kernel.shape[1] for kernel in kernels)
+    classifier = dense_classifier(units, shape, activation, bounds)
+    classifier.model.set_weights(kernels)
+    return classifier
 
 
 def random_kernels(*sizes: int, seed: int = 0) -> list[np.ndarray]:
@@ -34,41 +49,41 @@ def random_kernels(*sizes: int, seed: int = 0) -> list[np.ndarray]:
     ]
 
 
-def twins(scale: float) -> keras.Model:
+def twins(scale: float) -> kf.Classifier:
     """The two classes on top are one: their contrast, where the start is, is nothing but rounding."""
     kernels = random_kernels(36, 20, 8)
     last = kernels[-1]
     last[:, 0] = 3 * np.abs(last[:, 0])
     last[:, 1] = last[:, 0]
     kernels[-1] = scale * last
-    return dense_net(kernels, (6, 6, 1))
+    return dense_net(kernels)
 
 
-def near_twins(scale: float) -> keras.Model:
+def near_twins(scale: float) -> kf.Classifier:
     """The two classes on top differ by what float32 just resolves."""
     kernels = random_kernels(36, 20, 8)
     last = kernels[-1]
     last[:, 0] = 3 * np.abs(last[:, 0])
     last[:, 1] = last[:, 0] * (1 + 1e-6 * np.random.default_rng(3).standard_normal(20))
     kernels[-1] = scale * last
-    return dense_net(kernels, (6, 6, 1))
+    return dense_net(kernels)
 
 
-def scaled(scale: float, num_classes: int = 8) -> keras.Model:
+def scaled(scale: float, num_classes: int = 8) -> kf.Classifier:
     kernels = random_kernels(36, 20, num_classes)
     kernels[-1] = scale * kernels[-1]
-    return dense_net(kernels, (6, 6, 1))
+    return dense_net(kernels)
 
 
-def zero_weights() -> keras.Model:
-    return dense_net([0 * kernel for kernel in random_kernels(36, 20, 8)], (6, 6, 1))
+def zero_weights() -> kf.Classifier:
+    return dense_net([0 * kernel for kernel in random_kernels(36, 20, 8)])
 
 
-def dead_ends() -> keras.Model:
+def dead_ends() -> kf.Classifier:
     """ReLU units that are mostly off: images at which many gradients vanish."""
     kernels = random_kernels(36, 12, 8)
     kernels[0] = kernels[0] - 0.12
-    return dense_net(kernels, (6, 6, 1), "relu")
+    return dense_net(kernels, activation="relu")
 
 
 NETS = {
@@ -91,15 +106,15 @@ def pixels() -> np.ndarray:
     return images
 
 
-def exact_spectrum(model: keras.Model, images: np.ndarray, bounds=(0.0, 1.0)) -> kf.Spectrum:
+def exact_spectrum(classifier: kf.Classifier, images: np.ndarray) -> kf.Spectrum:
     """In float64."""
-    double = kf.Classifier(testing.float64_copy(model), from_logits=True, bounds=bounds)
+    copy = testing.float64_copy(classifier.model)
+    double = kf.Classifier(copy, from_logits=True, bounds=classifier.bounds)
     return kf.fisher_spectrum(double, images.astype(np.float64), 1, "exact")
 
 
-def refuted(model, images, solver, exact, bounds=(0.0, 1.0)) -> np.ndarray:
+def refuted(classifier: kf.Classifier, images, solver, exact) -> np.ndarray:
     """(n,) whether λ₁ is said to have converged and is off by more than a thousandth."""
-    classifier = kf.Classifier(model, from_logits=True, bounds=bounds)
     found = kf.fisher_spectrum(classifier, images, 1, solver)
     assert np.isfinite(found.eigenvalues).all()
     with np.errstate(invalid="ignore"):
@@ -115,9 +130,9 @@ QUICK = ("twins × 30", "near twins × 1000", "logits × 10000", "66 classes")
     "name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in NETS]
 )
 def test_nothing_that_converges_is_refuted_by_a_float64_copy(name):
-    model, images = NETS[name](), pixels()
-    exact = exact_spectrum(model, images)
-    wrong = {solver: refuted(model, images, solver, exact) for solver in SOLVER_NAMES}
+    classifier, images = NETS[name](), pixels()
+    exact = exact_spectrum(classifier, images)
+    wrong = {solver: refuted(classifier, images, solver, exact) for solver in SOLVER_NAMES}
     assert not {solver: np.flatnonzero(mask) for solver, mask in wrong.items() if mask.any()}
 
 
@@ -127,20 +142,19 @@ def test_large_pixels_and_long_rows_are_no_special_case():
     images = generator.uniform(-1e6, 1e6, size=(4, 6, 6, 1)).astype(np.float32)
     kernels = random_kernels(36, 20, 8)
     kernels[0] = 1e-6 * kernels[0]
-    wide = dense_net(kernels, (6, 6, 1))
+    wide = dense_net(kernels, bounds=(-1e6, 1e6))
     row = dense_net(random_kernels(2000, 16, 8), (1, 2000, 1))
     long = generator.uniform(size=(4, 1, 2000, 1)).astype(np.float32)
-    exact_wide = exact_spectrum(wide, images, (-1e6, 1e6))
+    exact_wide = exact_spectrum(wide, images)
     exact_row = exact_spectrum(row, long)
     for solver in SOLVER_NAMES:
-        assert not refuted(wide, images, solver, exact_wide, (-1e6, 1e6)).any(), solver
+        assert not refuted(wide, images, solver, exact_wide).any(), solver
         assert not refuted(row, long, solver, exact_row).any(), solver
 
 
 def test_the_seed_reaches_the_start_of_golub_kahan():
     # Where a net is at a loss the start has a random part: another seed is another start.
-    model, images = scaled(0.05, 300), pixels()
-    classifier = kf.Classifier(model, from_logits=True)
+    classifier, images = scaled(0.05, 300), pixels()
     solver = kf.solvers.FixedGolubKahan(3)
     first, again, other = (
         kf.fisher_spectrum(classifier, images, 1, solver, seed=seed).eigenvalues for seed in (0, 0, 1)

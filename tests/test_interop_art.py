@@ -22,7 +22,6 @@ from art.exceptions import EstimatorError
 from art.utils import to_categorical
 
 import keras_fisher as kf
-from keras_fisher import testing
 from keras_fisher.interop.art import OSSA, ArtEvasionAttack, FisherEvasionDetector, as_art, from_art
 
 NUM = 8
@@ -31,17 +30,6 @@ NUM = 8
 @pytest.fixture(scope="module")
 def digits(images, labels) -> tuple[np.ndarray, np.ndarray]:
     return images[:NUM], labels[:NUM]
-
-
-@pytest.fixture(scope="module")
-def soft(lenet) -> keras.Model:
-    """LeNet-5 with a fifth of its logits: nothing saturates, so that float32 gradients are all sound."""
-    return testing.scaled_logits(lenet, 0.2)
-
-
-@pytest.fixture(scope="module")
-def soft_classifier(soft) -> kf.Classifier:
-    return kf.Classifier(soft)
 
 
 @pytest.fixture(scope="module")

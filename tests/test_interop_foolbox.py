@@ -40,17 +40,6 @@ def digits(images, labels) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def soft(lenet) -> keras.Model:
-    """LeNet-5 with a fifth of its logits: nothing saturates, so that float32 gradients are all sound."""
-    return testing.scaled_logits(lenet, 0.2)
-
-
-@pytest.fixture(scope="module")
-def soft_classifier(soft) -> kf.Classifier:
-    return kf.Classifier(soft)
-
-
-@pytest.fixture(scope="module")
 def fmodel(soft) -> foolbox.TensorFlowModel:
     return foolbox.TensorFlowModel(soft, bounds=(0, 1), device="/CPU:0")
 

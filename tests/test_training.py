@@ -10,6 +10,7 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 from keras_fisher.losses import FisherRegularizer
+from tests.small_fits import Recorder
 
 SOLVERS = {
     "auto": "auto",
@@ -31,6 +32,9 @@ ATTACKS = {
     "iterative_ossa": kf.attacks.IterativeOSSA(steps=2),
     "noise": kf.attacks.RandomNoise(),
 }
+#: All of them, those that are alike only where there is time.
+ALIKE = {"ossa_exact", "ossa_best_of_2", "bim"}
+SOME = [pytest.param(name, marks=pytest.mark.slow) if name in ALIKE else name for name in ATTACKS]
 # A net that has learnt nothing is wrong on most images.
 pytestmark = pytest.mark.filterwarnings("ignore:The classifier gives only")
 
@@ -114,15 +118,7 @@ def test_a_sampled_solver_is_refused_by_layer_callback_and_regularizer():
             refuse()
 
 
-class Recorder(keras.Model):
-    """A model whose own training step keeps the images that it is given."""
-
-    def train_step(self, data):
-        self.seen.assign(keras.utils.unpack_x_y_sample_weight(data)[0])
-        return super().train_step(data)
-
-
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", SOME)
 def test_the_callback_does_what_the_layer_does_with_every_attack(attack, pixels):
     inner, images, labels = dense_net(), pixels.astype(np.float32), np.arange(8) % 4
     settings = {"epsilon": 0.3, "fraction": 0.5, "attack": ATTACKS[attack], "seed": 3}
@@ -139,7 +135,7 @@ def test_the_callback_does_what_the_layer_does_with_every_attack(attack, pixels)
     np.testing.assert_allclose(model.seen.numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("attack", SOME)
 def test_no_image_of_a_net_with_infinite_slopes_is_trained_on_as_nan(attack, pixels):
     net = dense_net(keras.layers.Lambda(tf.sqrt))
     images = pixels.astype(np.float32)
