@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import itertools
 import warnings
 import weakref
 
@@ -167,6 +168,39 @@ def test_without_bounds_lengths_are_those_of_a_range_of_one(same_nets):
     classifier = kf.Classifier(same_nets[(0.0, 1.0), "linear"].model, bounds=None)
     pixels = np.random.default_rng(1).uniform(size=(4, 5, 5, 1))
     np.testing.assert_allclose(kf.attacks.FGM()(classifier, pixels).norms, 1.0, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def nets_of_300_classes():
+    """One net for pixels of two ranges, with its logits and with their softmax."""
+    plain = testing.small_net("dense", num_classes=300, image_shape=(5, 5, 1))
+    nets = {}
+    for highest, activation in itertools.product((1.0, 255.0), ("linear", "softmax")):
+        layers = [keras.Input((5, 5, 1)), keras.layers.Rescaling(1 / highest), keras.layers.Flatten()]
+        model = keras.Sequential([*layers, keras.layers.Dense(300, activation=activation)])
+        model.set_weights(plain.get_weights())
+        nets[highest, activation] = kf.Classifier(model, bounds=(0.0, highest))
+    return nets
+
+
+#: Attacks that cost many passes of a net, or a solver for each image.
+SLOW = {"opt", "carlini_wagner", "iterative_ossa", "ossa_second", "ossa_best_of_3", "pgd", "deep_fool"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in ATTACKS]
+)
+def test_of_300_classes_too_scale_and_last_layer_change_nothing(name, nets_of_300_classes):
+    pixels = np.random.default_rng(1).uniform(0.05, 0.95, size=(6, 5, 5, 1)).astype(np.float32)
+    kind = ATTACKS[name]
+    attack = kind.make(**{key: value for key, value in kind.settings.items() if key != "step_size"})
+    results = {key: attack(net, key[0] * pixels) for key, net in nets_of_300_classes.items()}
+    first = results[1.0, "linear"]
+    assert first.success.any()
+    for (highest, _), result in results.items():
+        np.testing.assert_array_equal(result.success, first.success)
+        # Where the answer changes is found to the rounding of float32, step after step.
+        np.testing.assert_allclose(result.norms / highest, first.norms, rtol=2e-2)
 
 
 @pytest.mark.parametrize("name", [name for name, kind in ATTACKS.items() if kind.can_target])
