@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
-import numpy as np
 import pytest
 
+# No TensorFlow: the process that only hands out the tests starts at once.
 import keras_fisher as kf
-from keras_fisher import testing
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
 
 #: Packages whose docstrings' examples trace a net each. Those of README, which run as one, are never slow.
 TRACING = {"attacks", "callbacks", "detectors", "interop", "layers", "models", "training"}
@@ -62,7 +65,7 @@ def classifier(lenet) -> kf.Classifier:
 def nets(lenet) -> dict[str, keras.Model]:
     """The nets of the accuracy tests, by name."""
     return {"lenet5": lenet} | {
-        kind: testing.small_net(kind) for kind in ("depthwise", "attention", "softmax")
+        kind: kf.testing.small_net(kind) for kind in ("depthwise", "attention", "softmax")
     }
 
 
@@ -89,7 +92,7 @@ def distilled(forest, labelled) -> kf.detectors.surrogates.DetectorSurrogate:
 @pytest.fixture(scope="session")
 def soft(lenet) -> keras.Model:
     """LeNet-5 with a fifth of its logits: nothing saturates, so that float32 gradients are all sound."""
-    return testing.scaled_logits(lenet, 0.2)
+    return kf.testing.scaled_logits(lenet, 0.2)
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,8 @@ ITERATIVE = {
 def test_two_classes_every_attack_with_epsilon_meets_the_analytic_least_norm(name):
     classifier, pixels, distances = softmax_regression(2)
     expected = distances.min(axis=-1)
-    attack = EPSILON[name](clip=False)
+    steps = {} if name in ("fgm", "otcm", "ossa") else {"steps": 5}
+    attack = EPSILON[name](clip=False, **steps)
     bracket = (0.0, float(1.2 * expected.max()))
     least = kf.attacks.least_perturbation(
         attack, classifier, pixels, bracket=bracket, num_scanned=12, num_refined=10

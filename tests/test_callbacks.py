@@ -51,7 +51,12 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize(
     ("attack", "fraction"),
-    [(None, 1.0), (None, 0.25), (kf.attacks.FGM(), 0.5), (kf.attacks.PGD(steps=3), 0.5)],
+    [
+        pytest.param(None, 1.0, marks=pytest.mark.slow),
+        (None, 0.25),
+        (kf.attacks.FGM(), 0.5),
+        (kf.attacks.PGD(steps=3), 0.5),
+    ],
 )
 def test_the_models_own_step_gets_perturbed_images(data, attack, fraction):
     model = recording_net()
@@ -111,21 +116,17 @@ def test_any_compiled_classifier_trains(kind, settings, data):
     assert model.evaluate(*data, verbose=0)[1] >= 0
 
 
-@pytest.mark.parametrize(
-    "form", ["dataset", "one_hot", "column", "weights", "class_weight", "softmax", "uint8"]
-)
+@pytest.mark.parametrize("form", ["dataset", "one_hot, class_weight", "column, weights", "softmax", "uint8"])
 def test_every_form_of_data_and_output_that_keras_takes(form, data):
     images, labels = data
     settings, options, model = {}, {}, small_net()
     callback = kf.callbacks.OSSACallback(EPSILON, attack=FAST)
-    if form == "one_hot":
+    if form == "column, weights":
+        labels = labels[:, None]
+        options["sample_weight"] = np.linspace(0, 1, 64)
+    elif form == "one_hot, class_weight":
         labels = keras.utils.to_categorical(labels, 4)
         settings["loss"] = keras.losses.CategoricalCrossentropy(from_logits=True)
-    elif form == "column":
-        labels = labels[:, None]
-    elif form == "weights":
-        options["sample_weight"] = np.linspace(0, 1, 64)
-    elif form == "class_weight":
         options["class_weight"] = {0: 1.0, 1: 2.0, 2: 1.0, 3: 0.5}
     elif form == "softmax":
         model = small_net(activation="softmax")

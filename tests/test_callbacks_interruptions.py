@@ -149,7 +149,7 @@ def test_a_fit_that_resumes_repeats_an_unbroken_one(data, tmp_path):
         return compiled(small_net(seed=3), optimizer=keras.optimizers.Adam(0.01))
 
     def callback():
-        return kf.callbacks.OSSACallback(kf.callbacks.Warmup(EPSILON, 2), 0.5, kf.attacks.PGD(steps=2))
+        return kf.callbacks.OSSACallback(kf.callbacks.Warmup(EPSILON, 2), 0.5, kf.attacks.RandomNoise())
 
     whole, first = model(), model()
     fit(whole, data, callback(), epochs=4)

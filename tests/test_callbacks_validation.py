@@ -120,13 +120,12 @@ def test_training_that_goes_on_has_to_beat_the_stored_checkpoint(data, tmp_path)
     assert BestCheckpoint(path).details()["value"] <= 1
 
 
-@pytest.mark.parametrize("form", ["one_hot", "column", "weights", "dataset"])
+@pytest.mark.parametrize("form", ["one_hot", "column, weights", "dataset"])
 def test_validation_data_has_any_form_that_fit_takes(form, data):
     images, labels = data[0][:8], data[1][:8]
     validation = {
         "one_hot": (images, keras.utils.to_categorical(labels, 4)),
-        "column": (images, labels[:, None]),
-        "weights": (images, labels, np.ones(8)),
+        "column, weights": (images, labels[:, None], np.ones(8)),
         "dataset": tf.data.Dataset.from_tensor_slices((images, np.eye(4)[labels])).batch(3),
     }[form]
     callback = kf.callbacks.OSSACallback(

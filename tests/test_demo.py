@@ -224,7 +224,7 @@ def test_histograms_count_every_image(report):
         assert sum(patch.get_height() for patch in filled) == 3 * len(detection.clean)
 
 
-@pytest.mark.parametrize("interruption", [KeyboardInterrupt, OSError])
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, pytest.param(OSError, marks=pytest.mark.slow)])
 def test_interrupted_drawing_leaves_what_was_there(report, tmp_path, monkeypatch, interruption):
     def save_half(figure, path, **settings):
         path.write_bytes(b"half")

@@ -104,7 +104,7 @@ def export(fit, images, tmp_path_factory):
 
 
 #: Other heads in the same graph: `test_model_gives_the_probabilities_of_the_detector` has them all.
-ALIKE = {"logistic", "YDF boosted", "softmax detector"}
+ALIKE = {"naive Bayes", "logistic", "YDF boosted", "softmax detector"}
 
 
 @pytest.fixture(

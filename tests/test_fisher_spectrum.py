@@ -13,7 +13,11 @@ import tensorflow as tf
 import keras_fisher as kf
 from keras_fisher import testing
 
-NETS = ("lenet5", "depthwise", pytest.param("attention", marks=pytest.mark.slow), "softmax")
+NETS = (
+    "lenet5",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("depthwise", "attention")),
+    "softmax",
+)
 #: Largest error with ten times the logits, where no processor that was tried has more.
 TEN_TIMES = {"lenet5": 1e-4, "depthwise": 2e-4, "attention": 4e-4}
 METHODS = ("exact", "dense", "power", "lanczos", "golub_kahan", "alias_power", "alias_lanczos")

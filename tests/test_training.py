@@ -91,7 +91,7 @@ def test_every_solver_gives_every_penalty_its_exact_value(solver, penalty, doubl
         assert found <= expected * (1 + 1e-9)
 
 
-@pytest.mark.parametrize("solver", ["golub_kahan", "staged"])
+@pytest.mark.parametrize("solver", ["golub_kahan", pytest.param("staged", marks=pytest.mark.slow)])
 def test_solvers_that_leave_the_batch_are_trained_through_in_a_graph(solver, double, pixels):
     regularizer = FisherRegularizer(solver=SOLVERS[solver])
 
