@@ -17,7 +17,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 import keras_fisher as kf
 from keras_fisher import artefacts, testing
-from keras_fisher.detectors import ScoreDetector, SoftmaxDetector
+from keras_fisher.detectors import ScoreDetector, SoftmaxDetector, feature_detector
 from keras_fisher.detectors.export import encoded_images, reading_layer, saved_model
 from keras_fisher.detectors.export.encoded_images import decode_images
 
@@ -579,13 +579,14 @@ def test_layers_say_their_settings(fit):
 
 @pytest.fixture
 def no_graph(monkeypatch):
-    """Exports leave the SavedModel out, which takes seconds and has nothing to do with folders."""
+    """Exports leave the model out, which takes seconds and has nothing to do with folders."""
 
     def write(model, bounds, folder):
         folder.mkdir()
         (folder / "saved_model.pb").write_bytes(b"a stand-in")
 
     monkeypatch.setattr(saved_model, "_write_saved_model", write)
+    monkeypatch.setattr(feature_detector, "keras_detector", lambda *settings: None)
 
 
 @pytest.mark.usefixtures("no_graph")
