@@ -142,9 +142,9 @@ def test_confidence_goes_below_the_threshold(classifier, digits):
 def test_the_threshold_of_the_detector_is_the_goal(classifier, digits):
     plane, images, labels, _ = plane_against(classifier, digits)
     plane.threshold_ = 0.02
-    settings = kf.attacks.CarliniWagner(steps=100, step_size=0.05, binary_search_steps=3)
-    for epsilon, method in ((4.0, "pgd"), (None, settings)):
-        result = kf.adaptive.DetectorAware(plane, epsilon, method, detector=plane)(classifier, images, labels)
+    for epsilon, method, count in ((4.0, "pgd", 6), (None, "carlini_wagner", 2)):
+        attack = kf.adaptive.DetectorAware(plane, epsilon, method, detector=plane)
+        result = attack(classifier, images[:count], labels[:count])
         assert result.evaded.all()
         assert (result.scores < 0.02).all()
 
