@@ -464,6 +464,7 @@ def test_density_and_uncertainty_side_by_side_are_those_of_the_library(nets, par
     assert found.head == expected.head
 
 
+@pytest.mark.slow
 def test_two_runs_with_one_seed_give_the_same_numbers(parts, packaged, script, tmp_path, monkeypatch):
     run = script("run_figure3")
     monkeypatch.setattr(run, "NETS", {"mnist": ("LeNet",)})
