@@ -20,6 +20,8 @@ from keras_fisher.typing import Tensor
 _UNSURE, _AT_A_LOSS = 0.5, 0.75
 #: The norm of a random part of the start over that of the gradient.
 _NOISE, _NOISE_AT_A_LOSS = 0.3, 1.0
+#: By how much, relatively, the weights of the classes in the gradient are off.
+_UNEVEN = 0.1
 #: The vectors before which one pair is believed.
 _LEAST_IF_SURE, _LEAST_IF_UNSURE = 2, 4
 
@@ -65,16 +67,23 @@ class _CategoricalMetric(OutputMetric):
 
     def start(self, seed: Tensor | int = 0) -> Tensor:
         gradient = self._top_loss()
-        noise = tf.random.stateless_normal([self._rest.shape[1]], seed=[seed, 0], dtype=tf.float64)
+        noise_of_classes = tf.random.stateless_normal(
+            [self._rest.shape[1]], seed=[seed, 0], dtype=tf.float64
+        )
         # Without its part along √p, which Lᵀ sends to zero: it would be carried along for nothing.
         root_p = self._root_p()
-        noise *= root_p
+        noise = noise_of_classes * root_p
         noise -= root_p * tf.reduce_sum(root_p * noise, axis=-1, keepdims=True)
         amount = tf.where(
             self._s < _AT_A_LOSS, tf.constant(_NOISE, tf.float64), tf.constant(_NOISE_AT_A_LOSS, tf.float64)
         )
         with_noise = gradient + amount * noise
-        return normalize(tf.where(self._s < _UNSURE, gradient, with_noise))[0]
+        # Where two runners-up are as probable and their gradients opposite, as at a mirrored image, nothing of
+        # their contrast is in the gradient: weights that are a little off see it.
+        uneven = gradient * noise_of_classes
+        uneven -= root_p * tf.reduce_sum(root_p * uneven, axis=-1, keepdims=True)
+        start = tf.where(self._s < _UNSURE, gradient + _UNEVEN * uneven, with_noise)
+        return normalize(start)[0]
 
     def further_starts(self, count: int) -> Tensor:
         # √p_c √p − e_c of the classes after the top one: their images are along ∇ log p_c.
