@@ -561,6 +561,17 @@ def test_eight_bit_pixels_are_told_what_the_model_wants(pixels):
     with pytest.raises(ValueError, match=r"Rescaling layer of its own.*bounds=\(0, 255\)"):
         kf.Classifier(own).logits(255 * pixels)
     kf.Classifier(own, bounds=(0, 255)).logits(255 * pixels)  # The remedy.
+    bernoulli = kf.likelihoods.Bernoulli()
+    with pytest.raises(ValueError, match=r"kf.Network\(model, 'sigmoid', bounds=\(0, 255\)\)"):
+        kf.fisher_spectrum(own, 255 * pixels, 1, likelihood=bernoulli)
+    network = kf.Network(own, "sigmoid", bounds=(0, 255))
+    assert kf.fisher_spectrum(network, 255 * pixels, 1, likelihood=bernoulli).converged.all()
+
+
+def test_a_hidden_layer_is_told_which_likelihood_it_needs(pixels):
+    network = kf.Network(ending([dense()]), layer=-1)
+    with pytest.raises(ValueError, match=r"likelihood=kf.likelihoods.Gaussian\(\)"):
+        kf.fisher_spectrum(network, pixels, 1)
 
 
 def test_a_keyword_slip_is_told_what_was_meant(pixels):

@@ -57,6 +57,8 @@ class Classifier(Network):
         self._told_logits = from_logits is True
         outside_of_graphs(self._set_up, model, "softmax", from_logits, bounds)
 
+    _maker = "kf.Classifier(model"
+
     @property
     def num_classes(self) -> int:
         """The number of classes C."""

@@ -102,6 +102,7 @@ def check_images(
     dtype: Any = np.float32,
     *,
     has_rescaling: bool = False,
+    maker: str = "kf.Classifier(model",
 ) -> Array:
     """Returns the images as a float array.
 
@@ -112,6 +113,7 @@ def check_images(
         argument: the name that an error gives.
         dtype: of the result.
         has_rescaling: whether the model brings pixels of another range to its own by itself.
+        maker: what a remedy is to be written with, up to the bounds.
 
     Raises:
         TypeError: not numeric.
@@ -148,7 +150,7 @@ def check_images(
         lowest, highest = array.min(), array.max()
         # In the images' own precision: 0.3 in float32 is above 0.3.
         if lowest < array.dtype.type(bounds[0]) or highest > array.dtype.type(bounds[1]):
-            remedy = range_remedy(bounds, lowest, highest, has_rescaling)
+            remedy = range_remedy(bounds, lowest, highest, has_rescaling, maker)
             raise ValueError(
                 message(
                     argument,
@@ -160,7 +162,13 @@ def check_images(
     return array
 
 
-def range_remedy(bounds: Bounds, lowest: float, highest: float, has_rescaling: bool) -> str:
+def range_remedy(
+    bounds: Bounds,
+    lowest: float,
+    highest: float,
+    has_rescaling: bool,
+    maker: str = "kf.Classifier(model",
+) -> str:
     """Returns what to do about pixels out of bounds.
 
     Args:
@@ -168,18 +176,19 @@ def range_remedy(bounds: Bounds, lowest: float, highest: float, has_rescaling: b
         lowest: the lowest found.
         highest: the highest found.
         has_rescaling: whether the model has a Rescaling layer.
+        maker: see `check_images`.
     """
     if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
         if has_rescaling:
-            return "The model has a Rescaling layer of its own: pass kf.Classifier(model, bounds=(0, 255))."
+            return f"The model has a Rescaling layer of its own: pass {maker}, bounds=(0, 255))."
         return (
-            "Divide 8-bit pixels by 255, or pass kf.Classifier(model, bounds=(0, 255)) for a model that "
-            "takes them as they are."
+            f"Divide 8-bit pixels by 255, or pass {maker}, bounds=(0, 255)) for a model that takes them as "
+            "they are."
         )
     found = (float(np.floor(lowest)), float(np.ceil(highest)))
     if found[0] == found[1]:
         found = (found[0], found[0] + 1.0)
-    return f"Pass kf.Classifier(model, bounds={found}), or bounds=None to lift the check."
+    return f"Pass {maker}, bounds={found}), or bounds=None to lift the check."
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int, argument: str = "labels") -> Array:

@@ -180,6 +180,7 @@ class Network:
             argument,
             self.image_dtype.as_numpy_dtype,
             has_rescaling=self.has_rescaling,
+            maker=self._maker.format(self.output_activation),
         )
 
     @suggests_keywords
@@ -420,6 +421,9 @@ class Network:
 
     #: Whether the caller says that the model returns z.
     _told_logits = False
+
+    #: What makes one of this kind, in a remedy, up to the bounds.
+    _maker = "kf.Network(model, {!r}"
 
     def _refusal(self, found: str) -> str:
         if self.output_activation == "softmax":

@@ -41,8 +41,7 @@ def fisher_spectrum(
     fragile.
 
     Args:
-        classifier: a Classifier or a keras.Model. A model is wrapped (and compiled) anew in each call: keep a
-            Classifier for several.
+        classifier: a Classifier, a Network or a keras.Model, which keeps what was compiled for it.
         images: (n, h, w, c) within the bounds, or a Dataset of batches of them.
         num_eigenpairs: k. None is all of them ("exact", "dense", "lanczos"; C − 1 for C classes) or the top
             one ("power", "golub_kahan"); so "auto" returns all of up to 64 classes, and one of more.
@@ -112,6 +111,8 @@ def as_network(model: Any, likelihood: Likelihood | None) -> tuple[Network, Like
             activation = likelihood.output_activation
             rule = f"have the output activation {activation!r} of {type(likelihood).__name__}"
             remedy = f"Pass kf.Network(model, output_activation={activation!r}, bounds=...)."
+            if model.output_activation == "linear":  # No other one fits a hidden layer.
+                remedy = f"Pass likelihood=kf.likelihoods.Gaussian(), or {remedy[5:]}"
             raise ValueError(message("classifier", rule, repr(model.output_activation), remedy))
         return model, likelihood
     if likelihood.output_activation == "softmax":

@@ -424,7 +424,7 @@ class FixedGolubKahan(Eigensolver):
 
     `GolubKahan` goes on until all matrices have converged. Here all sizes are known before the run, so that
     XLA compiles it, a training step always costs the same, and no step is more than a few small operations.
-    From the top class three products are mostly enough: Rᵀu₀, which is the gradient of the loss, R v₀ and
+    From the top class three products are mostly enough: Rᵀu₀, nearly the gradient of the loss, R v₀ and
     Rᵀu₁. A fourth, R v₁, gives the pair in the space of v₀ and v₁, and says how good it is.
 
     Args:

@@ -53,8 +53,7 @@ class FisherRegularizer(Settings):
         seed: of the random vectors of "trace".
 
     Call arguments:
-        model: a Classifier, its `target` or a keras.Model, run in inference mode. Make a Classifier once for
-            a loop of your own: a keras.Model is tried out at every call.
+        model: a Classifier, its `target` or a keras.Model, run in inference mode.
         images: (batch, h, w, c), unchecked.
         step: of "trace": numbers the random vectors, to be another one each time.
 

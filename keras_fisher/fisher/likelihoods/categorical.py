@@ -67,9 +67,7 @@ class _CategoricalMetric(OutputMetric):
 
     def start(self, seed: Tensor | int = 0) -> Tensor:
         gradient = self._top_loss()
-        noise_of_classes = tf.random.stateless_normal(
-            [self._rest.shape[1]], seed=[seed, 0], dtype=tf.float64
-        )
+        noise_of_classes = tf.random.stateless_normal([self._rest.shape[1]], seed=[seed, 0], dtype=tf.float64)
         # Without its part along √p, which Lᵀ sends to zero: it would be carried along for nothing.
         root_p = self._root_p()
         noise = noise_of_classes * root_p
@@ -78,8 +76,8 @@ class _CategoricalMetric(OutputMetric):
             self._s < _AT_A_LOSS, tf.constant(_NOISE, tf.float64), tf.constant(_NOISE_AT_A_LOSS, tf.float64)
         )
         with_noise = gradient + amount * noise
-        # Where two runners-up are as probable and their gradients opposite, as at a mirrored image, nothing of
-        # their contrast is in the gradient: weights that are a little off see it.
+        # Where two runners-up are as probable and their gradients opposite, as at a mirrored image, nothing
+        # of their contrast is in the gradient: weights that are a little off see it.
         uneven = gradient * noise_of_classes
         uneven -= root_p * tf.reduce_sum(root_p * uneven, axis=-1, keepdims=True)
         start = tf.where(self._s < _UNSURE, gradient + _UNEVEN * uneven, with_noise)
