@@ -406,3 +406,13 @@ def test_an_epsilon_that_contradicts_that_of_the_attack_is_refused():
     # B6
     with pytest.raises(ValueError, match=r"`attack` must agree with `epsilon` = 1\.5 .*PGD\(epsilon=1\)"):
         kf.layers.OSSALayer(conv_net(), epsilon=1.5, attack=kf.attacks.PGD(epsilon=1.0))
+
+
+def far_from_unit(target, images, labels, seed):
+    return 24.6 * kf.attacks.unit(0.5 - images)
+
+
+def test_a_direction_that_is_not_of_unit_norm_is_refused_as_in_a_call():
+    attack = kf.attacks.OneStepAttack(direction=far_from_unit)
+    with pytest.raises(ValueError, match="`direction` must have unit l2 norm"):
+        kf.layers.OSSALayer(testing.small_net("dense"), epsilon=1.0, attack=attack)

@@ -19,7 +19,11 @@ from keras_fisher.fisher.solvers import Solver
 from keras_fisher.layers.held_model import held_model_config
 from keras_fisher.linalg.vectors import nan_unless
 from keras_fisher.serialization import describe, restore
-from keras_fisher.training.training_attack import default_epsilon, training_attack
+from keras_fisher.training.training_attack import (
+    check_trained_direction,
+    default_epsilon,
+    training_attack,
+)
 from keras_fisher.typing import Tensor
 
 
@@ -98,6 +102,7 @@ class OSSALayer(keras.layers.Layer):
         network: Any = model
         if known is None:
             classifier = _classifier(model, bounds)
+            check_trained_direction(attack, classifier)
             network, bounds = classifier.model, classifier.bounds
             known = {
                 "reading": classifier.reading,

@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from keras_fisher import attacks
-from keras_fisher.attacks import OSSA, FixedEpsilonAttack
+from keras_fisher.attacks import OSSA, Batch, FixedEpsilonAttack
 from keras_fisher.attacks.attack import check_fixed_epsilon
+from keras_fisher.attacks.directions import check_direction
 from keras_fisher.attacks.image_ops import pixel_range
 from keras_fisher.checks import message
+from keras_fisher.classifiers import Classifier
 from keras_fisher.fisher.solvers import Sampled, Solver, choose_solver
 from keras_fisher.training.schedules import Schedule
 
@@ -56,6 +60,22 @@ def training_attack(attack: Any, epsilon: Schedule | None, solver: str | Solver)
         remedy = f"Leave one of the two out: {name}()."
         raise ValueError(message("attack", rule, f"{name}(epsilon={attack.epsilon:g})", remedy))
     return attack if callable(epsilon) else dataclasses.replace(attack, epsilon=epsilon)
+
+
+def check_trained_direction(attack: FixedEpsilonAttack, classifier: Classifier) -> None:
+    """Tries a direction of the user's own on two random images, as a call does on its first two.
+
+    Raises:
+        ValueError: not of unit norm, or of another shape than images.
+    """
+    direction = getattr(attack, "direction", None)
+    if direction is None:
+        return
+    shape = (2, *(side or 64 for side in classifier.image_shape))
+    images = np.random.default_rng(0).uniform(*(classifier.bounds or (0.0, 1.0)), shape)
+    images = images.astype(classifier.image_dtype.as_numpy_dtype)
+    batch = Batch(images=images, labels=np.zeros(2, np.int64), positions=np.arange(2))
+    check_direction(direction, classifier, batch)
 
 
 def check_training_solver(solver: str | Solver) -> None:
