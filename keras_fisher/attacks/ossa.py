@@ -168,8 +168,9 @@ class UphillEigenvectorDirection:
     def __call__(
         self, target: Target, images: Tensor, labels: Tensor | None, seed: Tensor
     ) -> tuple[Tensor, Tensor]:
-        focus = None if labels is None else tf.cast(labels, tf.int64)
-        operator = PullbackOperator(target, images, focus=focus)
+        operator = PullbackOperator(target, images)
+        classes = tf.argmax(operator.outputs, axis=-1) if labels is None else tf.cast(labels, tf.int64)
+        operator = operator.with_focus(classes)
         pairs = self.solver.solve(operator, 1)
         vectors: Tensor = pairs.eigenvectors
         # Where nothing changes the prediction every direction is an eigenvector, and none is worth a step.

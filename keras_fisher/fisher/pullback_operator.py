@@ -72,6 +72,12 @@ class PullbackOperator(FactoredOperator):
         other._set_likelihood(likelihood)
         return other
 
+    def with_focus(self, classes: Tensor) -> PullbackOperator:
+        """Returns the operator with another focus on the same forward pass."""
+        other: PullbackOperator = object.__new__(type(self))
+        vars(other).update(vars(self), _focus=classes)
+        return other
+
     @property
     def likelihood(self) -> Likelihood:
         """What z means."""
