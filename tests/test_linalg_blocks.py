@@ -127,6 +127,15 @@ class KnownStart(linalg.DenseOperator):
         return tf.ones([self.batch_size], tf.int32)
 
 
+def test_a_space_that_is_too_short_is_not_believed_at_its_end():
+    # Nothing is known of the start: nine vectors are wanted, however small the residual is.
+    operator = linalg.DenseOperator(with_spectrum([9.0, *[1e-6] * 19], batch=2))
+    short = linalg.GolubKahan(max_dimension=3).solve(operator, 1)
+    np.testing.assert_allclose(short.eigenvalues, 9.0, rtol=1e-6)
+    assert not short.converged.numpy().any()
+    assert linalg.GolubKahan(max_dimension=8).solve(operator, 1).converged.numpy().all()
+
+
 @dataclasses.dataclass(frozen=True)
 class Counting(linalg.Gram):
     """The exact solver, which notes how many matrices it is given."""

@@ -44,6 +44,8 @@ class Classifier(Network):
         (3, (2, 3))
     """
 
+    _maker = "kf.Classifier(model, "
+
     @suggests_keywords
     def __init__(
         self,
@@ -56,8 +58,6 @@ class Classifier(Network):
         self._arguments = (model, from_logits, bounds)
         self._told_logits = from_logits is True
         outside_of_graphs(self._set_up, model, "softmax", from_logits, bounds)
-
-    _maker = "kf.Classifier(model"
 
     @property
     def num_classes(self) -> int:

@@ -14,6 +14,9 @@ from keras_fisher.typing import Array
 
 Bounds = tuple[float, float]
 
+#: The call that a remedy passes `bounds` to, as far as that argument, where nothing else is said.
+_MAKER = "kf.Classifier(model, "
+
 
 def check_bounds(bounds: Any) -> Bounds | None:
     """Returns the bounds as a pair of floats, lower below upper, or None.
@@ -102,7 +105,7 @@ def check_images(
     dtype: Any = np.float32,
     *,
     has_rescaling: bool = False,
-    maker: str = "kf.Classifier(model",
+    maker: str = _MAKER,
 ) -> Array:
     """Returns the images as a float array.
 
@@ -113,7 +116,7 @@ def check_images(
         argument: the name that an error gives.
         dtype: of the result.
         has_rescaling: whether the model brings pixels of another range to its own by itself.
-        maker: what a remedy is to be written with, up to the bounds.
+        maker: the call that a remedy passes `bounds` to, as far as that argument.
 
     Raises:
         TypeError: not numeric.
@@ -167,7 +170,7 @@ def range_remedy(
     lowest: float,
     highest: float,
     has_rescaling: bool,
-    maker: str = "kf.Classifier(model",
+    maker: str = _MAKER,
 ) -> str:
     """Returns what to do about pixels out of bounds.
 
@@ -180,15 +183,15 @@ def range_remedy(
     """
     if bounds == (0.0, 1.0) and highest > 1.5 and lowest >= 0.0:
         if has_rescaling:
-            return f"The model has a Rescaling layer of its own: pass {maker}, bounds=(0, 255))."
+            return f"The model has a Rescaling layer of its own: pass {maker}bounds=(0, 255))."
         return (
-            f"Divide 8-bit pixels by 255, or pass {maker}, bounds=(0, 255)) for a model that takes them as "
+            f"Divide 8-bit pixels by 255, or pass {maker}bounds=(0, 255)) for a model that takes them as "
             "they are."
         )
     found = (float(np.floor(lowest)), float(np.ceil(highest)))
     if found[0] == found[1]:
         found = (found[0], found[0] + 1.0)
-    return f"Pass {maker}, bounds={found}), or bounds=None to lift the check."
+    return f"Pass {maker}bounds={found}), or bounds=None to lift the check."
 
 
 def check_labels(labels: Any, num_images: int, num_classes: int, argument: str = "labels") -> Array:

@@ -422,8 +422,8 @@ class Network:
     #: Whether the caller says that the model returns z.
     _told_logits = False
 
-    #: What makes one of this kind, in a remedy, up to the bounds.
-    _maker = "kf.Network(model, {!r}"
+    #: The call that makes one of this kind, as far as its bounds, in a remedy.
+    _maker = "kf.Network(model, {!r}, "
 
     def _refusal(self, found: str) -> str:
         if self.output_activation == "softmax":

@@ -83,8 +83,8 @@ class PixelRange:
         lower, upper = np.asarray(self._bounds, ranges.dtype)
         if lowest >= lower and highest <= upper:
             return
-        remedy = range_remedy(self._bounds, lowest, highest, self._has_rescaling)
-        remedy = remedy.replace("kf.Classifier(model, ", "OSSACallback(") + " Epsilon is in the same unit."
+        remedy = range_remedy(self._bounds, lowest, highest, self._has_rescaling, "OSSACallback(")
+        remedy += " Epsilon is in the same unit."
         rule = f"be within the bounds [{lower:g}, {upper:g}]"
         raise ValueError(message("images", rule, f"[{lowest:g}, {highest:g}] in training", remedy))
 
