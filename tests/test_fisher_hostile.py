@@ -167,16 +167,20 @@ def test_the_seed_reaches_the_start_of_golub_kahan():
 def test_runners_up_that_cancel_in_the_gradient_are_seen(num_classes):
     # A mirrored image, two classes that are each other's mirror: their contrast is the top eigenvector, and
     # the gradient of the top class has nothing of it.
+    side = np.where(np.arange(8) < 4, -1.0, 1.0)
     weights = 0.02 * np.random.default_rng(0).normal(size=(8, 8, num_classes))
     weights = 0.5 * (weights + weights[:, ::-1])
-    weights[..., 1:3] = weights[..., 1:2] + np.where(np.arange(8) < 4, 1.0, -1.0)[:, None] * [1.0, -1.0]
-    weights = weights.reshape(64, num_classes)
+    weights[..., 1] = weights[..., 2] = 0.5 * (weights[..., 1] + weights[..., 2])
+    weights[..., 0] += 0.1
+    weights[..., 1] -= side
+    weights[..., 2] += side
+    weights = weights.reshape(64, num_classes).astype(np.float32)
     probabilities = np.full(num_classes, 0.1 / (num_classes - 3))
     probabilities[:3] = 0.6, 0.15, 0.15
     model = keras.Sequential(
         [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(num_classes)]
     )
-    model.set_weights([weights, np.log(probabilities) - 0.5 * weights.sum(axis=0)])
+    model.set_weights([weights, np.log(probabilities) - 0.5 * weights.astype(float).sum(axis=0)])
     image = np.full((1, 8, 8, 1), 0.5, np.float32)
     exact = kf.fisher_spectrum(model, image, 1, solver="exact").eigenvalues
     for solver in ("auto", "golub_kahan"):
