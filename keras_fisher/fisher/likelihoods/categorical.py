@@ -21,7 +21,7 @@ _UNSURE, _AT_A_LOSS = 0.5, 0.75
 #: The norm of a random part of the start over that of the gradient.
 _NOISE, _NOISE_AT_A_LOSS = 0.3, 1.0
 #: By how much, relatively, the weights of the classes in the gradient are off.
-_UNEVEN = 0.1
+_UNEVEN = 0.05
 #: The vectors before which one pair is believed.
 _LEAST_IF_SURE, _LEAST_IF_UNSURE = 2, 4
 
